@@ -1,0 +1,204 @@
+"""Event, the event types, segments of a log; and how they become bytes.
+
+An event is encoded once, when it is appended; from then on the log, the store and every wire
+handle those bytes. A segment is stored as NDJSON: one envelope a line.
+Imports the standard library and msgspec alone; knows no store, no clock and no transport.
+"""
+
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Any, Final
+
+import msgspec
+from msgspec import UNSET, Struct, UnsetType
+
+Position = int
+"""The number of an event in its run's log: 1, 2, 3 … without gaps (law 1). 0 is "before all"."""
+
+RUN_QUEUED: Final = "run.queued"
+RUN_STARTED: Final = "run.started"
+RUN_COMPLETED: Final = "run.completed"
+RUN_FAILED: Final = "run.failed"
+RUN_CANCELLED: Final = "run.cancelled"
+STEP_STARTED: Final = "step.started"
+STEP_PROGRESS: Final = "step.progress"
+STEP_PARTIAL: Final = "step.partial"
+STEP_RESULT: Final = "step.result"
+STEP_FAILED: Final = "step.failed"
+LOG_GAP: Final = "log.gap"
+LOG_MERGED: Final = "log.merged"
+
+TERMINAL: Final = frozenset({RUN_COMPLETED, RUN_FAILED, RUN_CANCELLED})
+"""Exactly one of these ends every log, and nothing follows it (law 1)."""
+
+NOTICES: Final = frozenset({LOG_GAP, LOG_MERGED})
+"""Told in-band to one reader; they stand in no log. Their `seq` is the last position they cover."""
+
+RESERVED: Final = ("run.", "step.", "log.")
+"""Prefixes that an app's own event names (`Context.emit`) may not have."""
+
+
+class Event(Struct, frozen=True, omit_defaults=True, gc=False):
+    """One entry of a run's log; its fields stand on the wire in this order.
+
+    `index` tells which of a yielding step's values a `step.partial` is, where that is not simply
+    the next one (a second attempt sends only what differs). `count` stands in the `step.result`
+    of a yielding step whose values are too many to repeat there: they are the partials.
+    `fallback` says that a result came from the step's fallback.
+    """
+
+    run: str
+    seq: Position
+    type: str
+    step: str | None = None
+    item: int | None = None
+    index: int | None = None
+    attempt: int = 1
+    fallback: bool = False
+    count: int | None = None
+    time: str = ""
+    data: Any = UNSET
+
+    @property
+    def terminal(self) -> bool:
+        """Whether the log ends with this event."""
+        return self.type in TERMINAL
+
+    @property
+    def timestamp(self) -> float:
+        """`time` as seconds since the epoch."""
+        return datetime.fromisoformat(self.time).timestamp()
+
+    @property
+    def value(self) -> Any:
+        """`data`, or None where the event has none."""
+        return None if self.data is UNSET else self.data
+
+
+class Head(Struct, frozen=True, gc=False):
+    """An event without its data: what delivery needs to know, cheap to decode."""
+
+    seq: Position
+    type: str
+    step: str | None = None
+    item: int | None = None
+
+
+class RawEvent(Struct, frozen=True, omit_defaults=True, gc=False):
+    """An event whose data stays JSON bytes, for readers that decode it by a type of their own."""
+
+    run: str
+    seq: Position
+    type: str
+    step: str | None = None
+    item: int | None = None
+    index: int | None = None
+    attempt: int = 1
+    fallback: bool = False
+    count: int | None = None
+    time: str = ""
+    data: msgspec.Raw | UnsetType = UNSET
+
+
+class Segment(Struct, frozen=True):
+    """Consecutive events of one log, encoded: what one flush gathered, and one stored record."""
+
+    first: Position
+    events: tuple[bytes, ...]
+
+    @property
+    def last(self) -> Position:
+        """The position of its last event."""
+        return self.first + len(self.events) - 1
+
+    @property
+    def size(self) -> int:
+        """Bytes as NDJSON."""
+        return sum(map(len, self.events)) + len(self.events)
+
+    def after(self, cursor: Position) -> "Segment":
+        """The part behind `cursor`; itself where all of it is."""
+        if cursor < self.first:
+            return self
+        return Segment(cursor + 1, self.events[cursor + 1 - self.first :])
+
+    def ndjson(self) -> bytes:
+        """One envelope a line: the stored form, and the NDJSON wire."""
+        return b"\n".join(self.events) + b"\n" if self.events else b""
+
+    @classmethod
+    def from_ndjson(cls, first: Position, lines: bytes) -> "Segment":
+        """The reverse of `ndjson`. (JSON never holds a raw line feed.)"""
+        return cls(first, tuple(lines.splitlines()))
+
+
+def _plain(value: Any) -> Any:
+    """What msgspec does not know itself: pydantic models, by duck typing (none is imported)."""
+    if hasattr(value, "model_dump_json"):
+        return msgspec.Raw(value.model_dump_json(by_alias=True).encode())
+    if hasattr(value, "tolist"):  # numpy scalars and arrays
+        return value.tolist()
+    raise NotImplementedError(f"a {type(value).__name__} cannot be encoded as JSON")
+
+
+_encoder = msgspec.json.Encoder(enc_hook=_plain)
+_event = msgspec.json.Decoder(Event)
+_raw = msgspec.json.Decoder(RawEvent)
+_head = msgspec.json.Decoder(Head)
+
+
+def encode(value: Any) -> bytes:
+    """Any JSON-encodable value (or Event) as JSON bytes.
+
+    Raises TypeError where a value has no JSON form, saying which type.
+    """
+    try:
+        encoded = _encoder.encode(value)
+    except (NotImplementedError, ValueError, OverflowError) as error:
+        raise TypeError(str(error)) from error
+    if b"\n" in encoded:  # a Raw value that somebody formatted: a line feed would end our line
+        return _encoder.encode(msgspec.json.decode(encoded))
+    return encoded
+
+
+def decode(line: bytes) -> Event:
+    """One envelope. Raises msgspec.DecodeError or ValidationError."""
+    return _event.decode(line)
+
+
+def decode_raw(line: bytes) -> RawEvent:
+    """One envelope whose data stays bytes."""
+    return _raw.decode(line)
+
+
+def decode_head(line: bytes) -> Head:
+    """One envelope without its data."""
+    return _head.decode(line)
+
+
+def decode_all(segments: Iterable[Segment]) -> list[Event]:
+    """Every event of some segments, in order."""
+    return [_event.decode(line) for segment in segments for line in segment.events]
+
+
+def flatten(segments: Sequence[Segment]) -> list[bytes]:
+    """Every encoded event of some segments, in order."""
+    return [line for segment in segments for line in segment.events]
+
+
+@lru_cache(maxsize=64)
+def _iso(milliseconds: int) -> str:
+    moment = datetime.fromtimestamp(milliseconds / 1000, UTC)
+    return moment.strftime("%Y-%m-%dT%H:%M:%S.") + f"{milliseconds % 1000:03d}Z"
+
+
+def iso(timestamp: float) -> str:
+    """Seconds since the epoch as `2026-11-20T08:00:00.123Z` (RFC 3339, milliseconds)."""
+    return _iso(int(timestamp * 1000))
+
+
+def notice(run: str, kind: str, first: Position, last: Position, time: str) -> bytes:
+    """An in-band `log.gap` or `log.merged` over the positions first … last, both included."""
+    data = {"from": first, "to": last}
+    return encode(Event(run=run, seq=last, type=kind, time=time, data=data))

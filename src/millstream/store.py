@@ -1,0 +1,198 @@
+"""The store port: runs, their logs, leases. Adapters live in `stores/`.
+
+A store promises three things, and `millstream.testing.store_conformance` holds it to them:
+an append that returned is kept (law 2); a stale epoch writes nothing (law 3); positions have no
+gaps (law 1). It decides nothing else: which run is next, when a lease is old enough, what an
+event means are said by its callers, who also bring the time.
+"""
+
+from collections.abc import Sequence
+from typing import Literal, Protocol
+
+from msgspec import Struct
+
+from millstream.events import Position, Segment
+
+State = Literal["queued", "running", "completed", "failed", "cancelled"]
+ENDED: frozenset[str] = frozenset({"completed", "failed", "cancelled"})
+
+
+class Cancellation(Struct, frozen=True):
+    """A wish, noted beside the run, that it be cancelled: by whom, and why."""
+
+    by: str
+    reason: str
+
+
+class Run(Struct, frozen=True):
+    """What a store keeps beside a run's log. Times are seconds since the epoch.
+
+    `input` is the request as JSON (uploads as references into the blob store). `deadline` is when
+    the run must have ended. `seq` is the position of the log's last event. `epoch` counts the
+    leases that there were. `cancel` is a cancellation asked for and not yet carried out.
+    `key` and `fingerprint` are the idempotency key with its scope, and a hash of the input.
+    `unwatched` is after how many seconds without a reader the run is to be cancelled.
+    """
+
+    id: str
+    pipeline: str
+    created: float
+    input: bytes = b"null"
+    tier: str = "normal"
+    owner: str | None = None
+    deadline: float | None = None
+    unwatched: float | None = None
+    key: str | None = None
+    fingerprint: str | None = None
+    state: State = "queued"
+    started: float | None = None
+    ended: float | None = None
+    seq: Position = 0
+    epoch: int = 0
+    cancel: Cancellation | None = None
+
+
+class Mark(Struct, frozen=True):
+    """The change of state that an appended segment means for its run; kept in the same commit."""
+
+    state: State
+    at: float
+
+
+class Lease(Struct, frozen=True):
+    """A worker's right to write one run's log. `run` is the run as it stood when claimed."""
+
+    run: Run
+    epoch: int
+    worker: str
+
+
+class Renewal(Struct, frozen=True):
+    """What a worker learns by renewing: whether it still holds the lease; a wish to cancel."""
+
+    run: str
+    held: bool
+    cancel: Cancellation | None = None
+
+
+class Created(Struct, frozen=True):
+    """`existing` is true where the idempotency key had been used: `run` is then the first one."""
+
+    run: Run
+    existing: bool
+    lease: Lease | None = None
+
+
+class Page(Struct, frozen=True):
+    """Part of a log. `first` is the oldest position that is still kept (1 unless retention took
+    some away), `last` the newest, `ended` whether a terminal event is in the log at `last`."""
+
+    segments: tuple[Segment, ...]
+    first: Position
+    last: Position
+    ended: bool
+
+
+class Store(Protocol):
+    """Keeps runs and their logs. All methods may be called at the same time from one event loop.
+
+    Each may raise StoreError. A write that did may have been kept all the same (the connection
+    broke before the answer came): read before you write it again.
+    """
+
+    async def open(self) -> None:
+        """Connect, create what is missing. Raises StoreError. Leases of a dead process of this
+        same, exclusively held store are void from here on."""
+        ...
+
+    async def close(self) -> None:
+        """Finish what was accepted, then let go of everything. Safe to call twice."""
+        ...
+
+    async def create(
+        self, run: Run, first: Segment, *, worker: str | None = None, now: float, ttl: float
+    ) -> Created:
+        """Keep a new run and the first events of its log, in one step.
+
+        With `worker` the run starts out leased to it (epoch 1) until now + ttl. Where `run.key`
+        is known, nothing is written: `existing` comes back with the run of that key. The caller
+        compares the fingerprints. The run's `seq` and `epoch` are the store's to say.
+
+        Raises ValueError, and keeps nothing, where the id is taken, the run has ended already, or
+        `first` is empty or does not begin at position 1.
+        """
+        ...
+
+    async def run(self, run: str) -> Run | None:
+        """One run, or None."""
+        ...
+
+    async def runs(
+        self,
+        *,
+        pipeline: str | None = None,
+        state: State | None = None,
+        owner: str | None = None,
+        before: str | None = None,
+        limit: int = 50,
+    ) -> Sequence[Run]:
+        """Newest first (by created, then id); `before` is the id of the last one already seen
+        (nothing comes before one that is not there any more)."""
+        ...
+
+    async def claim(
+        self,
+        worker: str,
+        *,
+        pipelines: Sequence[str],
+        now: float,
+        ttl: float,
+        run: str | None = None,
+    ) -> Lease | None:
+        """Lease the oldest run of these pipelines that has not ended and that nobody holds a live
+        lease on, or just `run` under the same conditions. Oldest is by created, then id; a lease
+        lives while now is before its end. The epoch is the run's last plus one; whoever held an
+        earlier one writes nothing more."""
+        ...
+
+    async def renew(
+        self, worker: str, leases: Sequence[tuple[str, int]], *, now: float, ttl: float
+    ) -> Sequence[Renewal]:
+        """Prolong (run, epoch) leases to now + ttl, where they are still the newest of their run.
+        An expired lease that nobody has taken since may be renewed, a released one may not.
+        One answer for each, in order."""
+        ...
+
+    async def release(self, run: str, epoch: int) -> None:
+        """Hand a run back: claimable at once, and this epoch writes nothing more. A stale epoch
+        releases nothing and is no error."""
+        ...
+
+    async def append(
+        self, run: str, epoch: int, segment: Segment, mark: Mark | None = None
+    ) -> None:
+        """Keep a segment; returning is the promise. With `mark` the run's state changes in the
+        same commit (state running sets `started` if unset; an ended state sets `ended` and ends
+        the lease).
+
+        Raises StaleEpoch where another epoch is current, this one was released, or the run has
+        ended or does not exist; ValueError where the segment is empty or its first position is
+        not the log's last + 1. Either writes nothing. An expired lease writes until it is taken.
+        """
+        ...
+
+    async def read(self, run: str, after: Position, *, max_bytes: int = 65_536) -> Page:
+        """The log behind `after`, whole events in order: at least one segment's first event if
+        there is any, otherwise as many events as fit into `max_bytes` of NDJSON. An unknown run
+        reads as an empty page with last 0."""
+        ...
+
+    async def cancel(self, run: str, cancellation: Cancellation) -> bool:
+        """Note a wish to cancel (the first one stays). False where the run is unknown or ended;
+        True also where there was a wish already."""
+        ...
+
+    async def prune(self, *, ended_before: float, limit: int = 100) -> Sequence[Run]:
+        """Forget runs that ended before then, with their logs and keys; returns them (so that
+        the caller can let go of their uploads). Oldest first, at most `limit`."""
+        ...

@@ -1,0 +1,287 @@
+"""Journal: one run's log, as its writer sees it. Append now, durable soon, visible then.
+
+Group commit (law 2): the first flush begins at once; what gathers while it is under way is the
+next one. Never a timer. Nothing is published to readers before the store has kept it.
+"""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+from msgspec import UNSET
+
+from millstream.core import lifecycle
+from millstream.engine.channel import Signal
+from millstream.engine.observer import Observer
+from millstream.engine.tail import Tail
+from millstream.errors import StaleEpoch, StoreError
+from millstream.events import STEP_PROGRESS, Event, Position, Segment, encode, iso
+from millstream.store import Lease, Mark, Store
+
+MAX_EVENTS = 256
+MAX_BYTES = 65_536
+"""A writer stops when this much is not yet durable, so that the engine cannot outrun the store."""
+
+MAX_PAUSE = 5.0
+"""Seconds, at most, between tries while the store is out of reach."""
+
+
+class Pen:
+    """Writes one kind of event of one step, item and attempt. What is the same in all of them was
+    encoded when it was made: a stream of partials costs its data and its number."""
+
+    __slots__ = ("_head", "_journal", "_middle")
+
+    def __init__(self, journal: "Journal", blank: bytes) -> None:
+        """`blank` is the event encoded with position 0, no time and no data."""
+        head, middle = blank[:-1].split(b'"seq":0', 1)
+        self._journal = journal
+        self._head, self._middle = head + b'"seq":', middle + b',"time":"'
+
+    def write(self, data: Any) -> int:
+        """Append an event with this data; see `Journal.append`."""
+        journal = self._journal
+        if journal.error is not None:
+            raise journal.error
+        encoded, position = encode(data), journal.seq + 1
+        line = b'%b%d%b%b","data":%b}' % (
+            self._head,
+            position,
+            self._middle,
+            journal.stamp(),
+            encoded,
+        )
+        return journal.put(line)
+
+
+class Journal:
+    """The one writer of a run's log, by right of its lease."""
+
+    def __init__(
+        self,
+        store: Store,
+        lease: Lease,
+        tail: Tail,
+        *,
+        now: Callable[[], float],
+        observer: Observer,
+    ) -> None:
+        self._store, self._tail, self._now, self._observer = store, tail, now, observer
+        self._run, self._epoch = lease.run.id, lease.epoch
+        self._state: str | None = lease.run.state
+        self.seq: Position = lease.run.seq
+        """The position of the last event appended."""
+        self._durable: Position = lease.run.seq
+        self._pending: list[bytes] = []
+        self._bytes = 0
+        self._stamped = (-1, b"")
+        self.crowded = False
+        """Whether a writer should wait for `room`."""
+        self._progress: dict[tuple[str | None, int | None, int], int] = {}
+        self._mark: Mark | None = None
+        self._work = Signal()
+        self._flushed: list[asyncio.Future[None]] = []
+        self._closing = False
+        self.error: Exception | None = None
+
+    @property
+    def state(self) -> str | None:
+        """The run's state after the last event appended."""
+        return self._state
+
+    @property
+    def ended(self) -> bool:
+        """Whether a terminal event was appended."""
+        return self._state in lifecycle.ENDED
+
+    def append(
+        self,
+        type: str,
+        *,
+        step: str | None = None,
+        item: int | None = None,
+        index: int | None = None,
+        attempt: int = 1,
+        fallback: bool = False,
+        count: int | None = None,
+        data: Any = UNSET,
+    ) -> int:
+        """Append an event; returns its size in bytes. Durable and visible after the next flush.
+
+        While the store lags, a step's newer progress takes the place of its older one that
+        nobody has seen yet, so that progress, which waits for nothing, does not pile up.
+        Raises TypeError where `data` has no JSON form (nothing is appended then).
+        """
+        if self.error is not None:
+            raise self.error
+        state = lifecycle.after(self._state, type)
+        moment = self._now()
+        earlier = self._superseded(type, (step, item, attempt))
+        line = encode(
+            Event(
+                run=self._run,
+                seq=self.seq + 1 if earlier is None else self._position(earlier),
+                type=type,
+                step=step,
+                item=item,
+                index=index,
+                attempt=attempt,
+                fallback=fallback,
+                count=count,
+                time=iso(moment),
+                data=data,
+            )
+        )
+        if earlier is not None:
+            self._bytes += len(line) - len(self._pending[earlier])
+            self._pending[earlier] = line
+            return len(line)
+        if type == STEP_PROGRESS:
+            self._progress[step, item, attempt] = len(self._pending)
+        if state != self._state:
+            self._state = state
+            self._mark = Mark(state, moment)  # type: ignore[arg-type]
+        return self.put(line)
+
+    def pen(self, type: str, *, step: str, item: int | None, attempt: int, fallback: bool) -> Pen:
+        """A pen for many events that differ in nothing but their data."""
+        lifecycle.after(self._state, type)
+        blank = Event(
+            run=self._run,
+            seq=0,
+            type=type,
+            step=step,
+            item=item,
+            attempt=attempt,
+            fallback=fallback,
+        )
+        return Pen(self, encode(blank))
+
+    def stamp(self) -> bytes:
+        """This moment, as events tell it."""
+        milliseconds = int(self._now() * 1000)
+        if milliseconds != self._stamped[0]:
+            self._stamped = milliseconds, iso(milliseconds / 1000).encode()
+        return self._stamped[1]
+
+    def put(self, line: bytes) -> int:
+        """Take an encoded event as the next one; its size."""
+        self.seq += 1
+        if not self._pending:
+            self._work.set()
+        self._pending.append(line)
+        size = len(line)
+        self._bytes += size
+        if self._bytes >= MAX_BYTES or len(self._pending) >= MAX_EVENTS:
+            self.crowded = True
+        return size
+
+    def _superseded(self, type: str, of: tuple[str | None, int | None, int]) -> int | None:
+        """Where the pending progress stands that this one replaces, if it is to replace one."""
+        if type != STEP_PROGRESS or not self.crowded:
+            return None
+        return self._progress.get(of)
+
+    def _position(self, offset: int) -> Position:
+        """The position of a pending event."""
+        return self.seq - len(self._pending) + offset + 1
+
+    async def room(self) -> None:
+        """Wait until the store has caught up."""
+        while self.crowded:
+            await self._next_flush()
+
+    async def flush(self) -> None:
+        """Wait until everything appended so far is durable."""
+        target = self.seq
+        while self._durable < target:
+            await self._next_flush()
+
+    async def _next_flush(self) -> None:
+        if self.error is not None:
+            raise self.error
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._flushed.append(waiter)
+        await waiter
+
+    def lose(self) -> None:
+        """The lease is gone: nothing more may be written."""
+        if self.error is None:
+            self.error = StaleEpoch(self._run, self._epoch)
+            self._wake(self.error)
+
+    def close(self) -> None:
+        """`run` ends when everything is flushed."""
+        self._closing = True
+        self._work.set()
+
+    async def run(self) -> None:
+        """The flusher: one task for as long as the run is worked on."""
+        try:
+            while True:
+                while self._pending:
+                    await self._flush_once()
+                if self._closing:
+                    return
+                await self._work.wait()
+        except Exception as error:
+            self.error = error
+            self._wake(error)
+            raise
+
+    async def _flush_once(self) -> None:
+        segment = Segment(self._durable + 1, tuple(self._pending))
+        mark, self._mark = self._mark, None
+        size = self._bytes
+        self._pending, self._bytes, self._progress = [], 0, {}
+        self.crowded = False
+        await self._keep(segment, mark)
+        self._observer.flushed(len(segment.events), size)
+        self._durable = segment.last
+        ended = mark is not None and mark.state in lifecycle.ENDED
+        self._tail.publish(segment, ended=ended)
+        self._wake(None)
+
+    def _wake(self, error: Exception | None) -> None:
+        waiters, self._flushed = self._flushed, []
+        for waiter in waiters:
+            if waiter.done():
+                continue
+            if error is None:
+                waiter.set_result(None)
+            else:
+                waiter.set_exception(error)
+
+    async def _keep(self, segment: Segment, mark: Mark | None) -> None:
+        """Append to the store; while it is out of reach, try again. An append whose outcome is
+        unknown is looked up first, so that it is neither lost nor written twice."""
+        pause, in_doubt = 0.05, False
+        while True:
+            try:
+                await self._store.append(self._run, self._epoch, segment, mark)
+                return
+            except StoreError:
+                in_doubt = True
+                await asyncio.sleep(pause)
+                pause = min(MAX_PAUSE, pause * 2)
+            except (StaleEpoch, ValueError):  # perhaps it is an earlier try that got there first
+                if not in_doubt:
+                    raise
+                if not await self._arrived(segment):
+                    raise
+                return
+            if await self._arrived(segment):
+                return
+
+    async def _arrived(self, segment: Segment) -> bool:
+        try:
+            run = await self._store.run(self._run)
+        except StoreError:
+            return False
+        if run is None or run.epoch != self._epoch:
+            raise StaleEpoch(self._run, self._epoch)
+        return run.seq >= segment.last
+
+    def __repr__(self) -> str:
+        waiting = self.seq - self._durable
+        return f"<Journal of {self._run} {self._state} at {self.seq}, {waiting} not yet durable>"

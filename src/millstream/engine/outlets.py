@@ -1,0 +1,85 @@
+"""Outlets: where a step's values go. The far end of one step, the near end of its arrows.
+
+Readers of the value get it once it is there; readers of the elements (`Each`, `Stream`) get them
+one by one, numbered. Every put waits for room: that is how backpressure climbs.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from millstream.core.graph import Path
+from millstream.core.lineage import Numbering
+from millstream.core.messages import End, Failed, Item, Message, Void
+from millstream.engine.channel import Channel
+
+Arrow = Channel[Message]
+
+
+class Outlets:
+    """The channels that leave one step (or the input)."""
+
+    __slots__ = ("_all", "_elements", "_numbering", "_values", "wants_elements", "wants_values")
+
+    def __init__(
+        self, values: Sequence[Arrow], elements: Sequence[Arrow], numbering: Numbering | None
+    ) -> None:
+        self._values, self._elements = tuple(values), tuple(elements)
+        self._all = (*values, *elements)
+        self._numbering = numbering
+        self.wants_values = bool(values)
+        self.wants_elements = bool(elements)
+
+    def number(self, path: Path, index: int) -> int:
+        """The item that the element `index` of the value at `path` is."""
+        if self._numbering is None:
+            return index
+        return self._numbering.number(path[-1] if path else None, index)
+
+    async def value(self, path: Path, value: Any, *, fresh: bool = False) -> None:
+        """The value of one item, to those who read values."""
+        for channel in self._values:
+            await channel.put(Item(path, value, fresh))
+
+    async def element(self, path: Path, index: int, value: Any, *, fresh: bool = False) -> None:
+        """One element of it, to those who read elements."""
+        if self._elements:
+            below = (*path, self.number(path, index))
+            for channel in self._elements:
+                await channel.put(Item(below, value, fresh))
+
+    async def elements(self, path: Path, values: Sequence[Any], *, fresh: bool = False) -> None:
+        """All elements of a list. They are numbered before the first is put, as the log has them
+        in one event."""
+        below = [(*path, self.number(path, index)) for index in range(len(values))]
+        for at, value in zip(below, values, strict=True):
+            for channel in self._elements:
+                await channel.put(Item(at, value, fresh))
+
+    async def void_element(self, path: Path, index: int) -> None:
+        """That element is superseded."""
+        below = (*path, self.number(path, index))
+        for channel in self._elements:
+            await channel.put(Void(below))
+
+    async def end(self, path: Path, count: int) -> None:
+        """All `count` elements of the value at `path` were sent."""
+        for channel in self._elements:
+            await channel.put(End(path, count))
+
+    async def fail(self, path: Path, *, fresh: bool = False) -> None:
+        """There will be no value at `path`, and no (more) elements."""
+        await self.forward(Failed(path, fresh))
+
+    async def void(self, path: Path) -> None:
+        """The value at `path` is superseded; its elements may come again."""
+        await self.forward(Void(path))
+
+    async def forward(self, message: Message) -> None:
+        """The same message to every reader."""
+        for channel in self._all:
+            await channel.put(message)
+
+    def close(self) -> None:
+        """Nothing more leaves this step."""
+        for channel in self._all:
+            channel.close()

@@ -1,0 +1,374 @@
+"""Performance: one step for one item, until it has a value or has failed for good.
+
+The story is `perform`: attempts with their timeout, the pause between them, the fallback; every
+turn told in the journal before anybody downstream can see it.
+"""
+
+import asyncio
+import inspect
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from typing import Any
+
+from msgspec import UNSET, Raw
+
+from millstream.core import retry
+from millstream.core.graph import Path, Step
+from millstream.core.recovery import INTERRUPTED, Trace, digest
+from millstream.engine.executor import Call
+from millstream.engine.journal import Pen
+from millstream.engine.outlets import Outlets
+from millstream.engine.work import Work
+from millstream.errors import MillstreamError, StaleEpoch, StepError, StepTimeout
+from millstream.events import (
+    STEP_FAILED,
+    STEP_PARTIAL,
+    STEP_RESULT,
+    STEP_STARTED,
+    encode,
+)
+
+RESULT_LIST_BYTES = 65_536
+"""A yielding step's `step.result` repeats its values up to this size; beyond it, it counts them."""
+
+LOST_LIMIT = 3
+"""A step during which the worker died this often is not tried again: it may be what kills it."""
+
+
+class Performance:
+    """One step for one item. `arguments` is called before each attempt (a Stream begins anew)."""
+
+    def __init__(
+        self,
+        work: Work,
+        step: Step,
+        outlets: Outlets,
+        path: Path,
+        arguments: Callable[[], dict[str, Any]],
+        trace: Trace,
+        *,
+        fresh: bool,
+    ) -> None:
+        self.work, self.step, self.outlets = work, step, outlets
+        self.path, self.item = path, path[-1] if path else None
+        self.arguments = arguments
+        self.attempt, self.failures = trace.attempt, trace.failures
+        self.trace, self.fresh = trace, fresh
+        self.fallback = self.open = False
+        self.digests = trace.digests
+        self.delivered = self.reached = 0
+        self.tracks = bool(work.graph.repeats(step.name) or trace.digests)
+        self.values: list[Any] | None = []
+        self.value_bytes = 0
+        self.count = 0
+        self._journal, self._elements = work.journal, outlets.wants_elements
+        self._pen: Pen | None = None
+        self.error: StepError | None = None
+
+    # --- the story --------------------------------------------------------------------------
+
+    async def perform(self) -> Any:
+        """The step's value. Raises StepError when it has failed for good (which is then told)."""
+        self.work.tally.calls += 1
+        budget = self.work.budget(self.work.graph.name, self.step)
+        if budget is not None:
+            budget.deposit()
+        if self.trace.lost >= LOST_LIMIT:
+            raise self._tell(_lost(self.step, self.trace.lost))
+        if self.trace.fallback_due:
+            return await self._fall_back()
+        while True:
+            failure = await self._attempt(self.step.function)
+            if failure is None:
+                return self._value()
+            decision = self._decide(failure, budget)
+            if isinstance(decision, retry.Again):
+                self._tell(failure, will_retry=True)
+                self.work.tally.retries += 1
+                await asyncio.sleep(decision.after)
+            elif self.step.fallback is not None:
+                self._tell(failure, fallback=True)
+                return await self._fall_back()
+            else:
+                raise self._tell(failure)
+
+    def _decide(
+        self, failure: StepError, budget: retry.Budget | None
+    ) -> retry.Again | retry.GiveUp:
+        self.failures += 1
+        return retry.decide(
+            self.step.retry,
+            failures=self.failures,
+            error=_cause(failure),
+            budget=budget,
+            chance=self.work.chance(),
+            remaining=self.work.remaining(),
+        )
+
+    async def _fall_back(self) -> Any:
+        self.fallback = True
+        assert self.step.fallback is not None
+        failure = await self._attempt(self.step.fallback)
+        if failure is not None:
+            raise self._tell(failure)
+        return self._value()
+
+    async def _attempt(self, function: Callable[..., Any]) -> StepError | None:
+        """Run it once and tell the result. None when it went well."""
+        self.attempt += 1
+        self.reached = max(self.reached, self.count)
+        self.count, self.values, self.value_bytes, self.error = 0, [], 0, None
+        self._pen = None
+        self._append(STEP_STARTED)
+        self.open = True
+        try:
+            result = await self._timed(function)
+            await self._finish(result, function)
+            self.open = False
+        except StaleEpoch:
+            raise
+        except Exception as error:
+            return as_step_error(error)
+        return None
+
+    async def _timed(self, function: Callable[..., Any]) -> Any:
+        if self.step.timeout is None:
+            return await self._call(function)
+        limit = asyncio.timeout(self.step.timeout)
+        try:
+            async with limit:
+                return await self._call(function)
+        except TimeoutError as error:
+            if not limit.expired():
+                raise
+            raise StepTimeout(
+                f"no result within the step's timeout of {self.step.timeout:g} s"
+            ) from error
+
+    async def _call(self, function: Callable[..., Any]) -> Any:
+        call = Call(
+            function=function,
+            arguments=self.arguments(),
+            facts=self.work.facts(self.step, self.item, self.attempt),
+            context=self.step.context,
+        )
+        return await self.work.executor(_as_run(self.step, function)).run(call, self)
+
+    # --- what the running step sends (Emit) -------------------------------------------------
+
+    def send(self, type: str, data: Any) -> None:
+        """Progress, or an event of the app's own."""
+        try:
+            self._append(type, data=data)
+        except TypeError as error:
+            self.error = _not_encodable(f"the data of {type!r}", error)
+
+    def partial(self, value: Any) -> Awaitable[None] | None:
+        """One yielded value: into the log, then to its readers."""
+        index = self.count
+        self.count = index + 1
+        if self._pen is None:
+            change = self._log_partial(index, value)
+        else:
+            change = "new"
+            self._write_partial(self._pen, index, value)
+        if self.values is not None:
+            self.values.append(value)
+        if self._elements or self._journal.crowded:
+            return self._hand_on(index, value, change)
+        return None
+
+    def _log_partial(self, index: int, value: Any) -> str:
+        """Log it unless an earlier attempt did: "new", "same" or "other" than before."""
+        if not self.tracks:
+            if self.step.internal:
+                self._weigh(RESULT_LIST_BYTES + 1)
+                return "new"
+            self._pen = self._journal.pen(
+                STEP_PARTIAL,
+                step=self.step.name,
+                item=self.item,
+                attempt=self.attempt,
+                fallback=self.fallback,
+            )
+            self._write_partial(self._pen, index, value)
+            return "new"
+        raw = self._encode_partial(index, value)
+        known = self.digests[index] if index < len(self.digests) else None
+        found = digest(raw)
+        self._weigh(len(raw))
+        if known == found:
+            return "same"
+        if known is None:
+            self.digests.append(found)
+        else:
+            self.digests[index] = found
+        if not self.step.internal:
+            at = index if self.attempt > 1 else None
+            self._append(STEP_PARTIAL, index=at, data=Raw(raw))
+        return "new" if known is None else "other"
+
+    def _encode_partial(self, index: int, value: Any) -> bytes:
+        try:
+            return encode(value)
+        except TypeError as error:
+            if self.step.internal:  # kept nowhere, so it needs no JSON form: always "other"
+                return repr((index, self.attempt)).encode()
+            raise _not_encodable(f"value {index}", error) from error
+
+    def _weigh(self, size: int) -> None:
+        """Stop keeping values that nobody needs as one list once they are many."""
+        self.value_bytes += size
+        if self.value_bytes > RESULT_LIST_BYTES and not self.outlets.wants_values:
+            self.values = None
+
+    def _write_partial(self, pen: Pen, index: int, value: Any) -> None:
+        try:
+            size = pen.write(value)
+        except TypeError as error:
+            raise _not_encodable(f"value {index}", error) from error
+        if self.values is not None:
+            self._weigh(size)
+
+    async def _hand_on(self, index: int, value: Any, change: str) -> None:
+        if self._elements:
+            await self._hand_down(index, value, change)
+        if self._journal.crowded:
+            await self._journal.room()
+
+    async def _hand_down(self, index: int, value: Any, change: str) -> None:
+        fresh = self.fresh or change == "other"
+        if index < self.delivered:
+            if change == "same":
+                return
+            await self.outlets.void_element(self.path, index)
+        else:
+            self.delivered = index + 1
+        await self.outlets.element(self.path, index, value, fresh=fresh)
+
+    # --- the end ----------------------------------------------------------------------------
+
+    async def _finish(self, result: Any, function: Callable[..., Any]) -> None:
+        """Log the result, and let go of values that an earlier attempt had yielded beyond it."""
+        if self.step.yields and not _yields(function):
+            for value in result or ():  # a plain fallback of a yielding step
+                full = self.partial(value)
+                if full is not None:
+                    await full
+        if self.error is not None:
+            raise self.error
+        if not self.step.yields:
+            self._finish_value(result)
+            return
+        for index in range(self.count, self.delivered):
+            await self.outlets.void_element(self.path, index)
+        self.delivered = min(self.delivered, self.count)
+        if self.step.internal:
+            self._append(STEP_RESULT)
+        elif self.values is not None and self.value_bytes <= RESULT_LIST_BYTES:
+            self._append(STEP_RESULT, data=self.values)
+        else:
+            self._append(STEP_RESULT, count=self.count)
+
+    def _finish_value(self, result: Any) -> None:
+        self.values = result
+        if self.step.internal:
+            self._append(STEP_RESULT)
+            return
+        try:
+            self._append(STEP_RESULT, data=result)
+        except TypeError as error:
+            raise _not_encodable("what it returned", error) from error
+
+    def _value(self) -> Any:
+        return self.values
+
+    def _append(
+        self, type: str, *, index: int | None = None, count: int | None = None, data: Any = UNSET
+    ) -> int:
+        return self.work.journal.append(
+            type,
+            step=self.step.name,
+            item=self.item,
+            index=index,
+            attempt=self.attempt,
+            fallback=self.fallback and type in (STEP_RESULT, STEP_PARTIAL),
+            count=count,
+            data=data,
+        )
+
+    def _tell(
+        self, failure: StepError, *, will_retry: bool = False, fallback: bool = False
+    ) -> StepError:
+        data = {
+            "code": failure.code,
+            "message": failure.message,
+            "retryable": failure.retryable,
+            "will_retry": will_retry,
+            "fallback": fallback,
+        }
+        for_good = not will_retry and not fallback
+        stand = max(self.reached, self.count) if for_good and self.step.yields else None
+        self._append(STEP_FAILED, count=stand, data=data)
+        self.open = False
+        return failure
+
+    def interrupted(self) -> None:
+        """Say that this attempt, if there is one, was broken off by us and will be made again."""
+        if self.open:
+            told = StepError("the attempt was broken off; it will be made again", code=INTERRUPTED)
+            self._tell(told, will_retry=True)
+
+
+def as_step_error(error: Exception) -> StepError:
+    """Any exception of a step's function as a StepError; the original is its cause."""
+    if isinstance(error, StepError):
+        return error
+    if isinstance(error, MillstreamError):
+        told = StepError(error.message, code=error.code, retryable=error.retryable)
+    else:
+        said = str(error)
+        name = type(error).__name__
+        retryable = bool(getattr(error, "retryable", True))
+        told = StepError(f"{name}: {said}" if said else name, retryable=retryable)
+    told.__cause__ = error
+    return told
+
+
+def _cause(failure: StepError) -> Exception:
+    """What `Retry.on` is compared with: the exception that the function raised."""
+    return failure.__cause__ if isinstance(failure.__cause__, Exception) else failure
+
+
+def _lost(step: Step, times: int) -> StepError:
+    return StepError(
+        f"the worker died {times} times while it ran step {step.name!r}; it is not tried again",
+        code="worker_lost",
+        retryable=False,
+    )
+
+
+def _not_encodable(what: str, error: TypeError) -> StepError:
+    return StepError(
+        f"{what} has no JSON form ({error}); return JSON types, a model or a dataclass, "
+        "or declare the step internal=True",
+        code="not_encodable",
+        retryable=False,
+    )
+
+
+def _yields(function: Callable[..., Any]) -> bool:
+    inner = inspect.unwrap(function)
+    return inspect.isgeneratorfunction(inner) or inspect.isasyncgenfunction(inner)
+
+
+def _as_run(step: Step, function: Callable[..., Any]) -> Step:
+    """The step as its fallback runs: an async one inline, a plain one of an inline step in a
+    thread (it may block), any other where the step itself runs."""
+    if function is step.function:
+        return step
+    inner = inspect.unwrap(function)
+    asynchronous = inspect.iscoroutinefunction(inner) or inspect.isasyncgenfunction(inner)
+    if asynchronous:
+        return replace(step, executor="inline")
+    return replace(step, executor="thread") if step.asynchronous else step

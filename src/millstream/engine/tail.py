@@ -1,0 +1,190 @@
+"""Tail: a log's live edge in this process. Writers publish what is durable; readers wait here.
+
+Holds the last few segments, bounded in bytes, so that readers near the edge need no store.
+A reader costs one entry in a list while it waits, and nothing else.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+
+from millstream.core.replay import Edge
+from millstream.events import Position, Segment
+
+HELD_BYTES = 262_144
+
+
+class Shared:
+    """One published segment, and its framings: made once by the first reader that needs one,
+    shared by all others."""
+
+    __slots__ = ("frames", "segment")
+
+    def __init__(self, segment: Segment) -> None:
+        self.segment = segment
+        self.frames: dict[str, bytes] = {}
+
+    def framed(self, wire: str, frame: Callable[[Segment], bytes]) -> bytes:
+        """The whole segment in a wire's form."""
+        found = self.frames.get(wire)
+        if found is None:
+            found = self.frames[wire] = frame(self.segment)
+        return found
+
+
+class Tail:
+    """The live edge of one run's log. `last` is the newest durable position."""
+
+    def __init__(self, run: str, *, first: Position, last: Position, ended: bool) -> None:
+        self.run = run
+        self.first = first
+        self.last = last
+        self.ended = ended
+        self.watchers = 0
+        self.left_at: float | None = None
+        self._held: deque[Shared] = deque()
+        self._bytes = 0
+        self._waiters: list[asyncio.Future[None]] = []
+
+    @property
+    def held(self) -> Position:
+        """The oldest position at hand; `last` + 1 where none is."""
+        return self._held[0].segment.first if self._held else self.last + 1
+
+    def edge(self) -> Edge:
+        """What a reader's next move is decided by."""
+        return Edge(first=self.first, last=self.last, held=self.held, ended=self.ended)
+
+    def publish(self, segment: Segment, *, ended: bool) -> None:
+        """A segment has become durable: hold it, wake every reader. What is held has no gaps:
+        where another worker wrote meanwhile, readers find that part in the store."""
+        if segment.last <= self.last:
+            return
+        if segment.first != self.last + 1:
+            self._let_go()
+        self._held.append(Shared(segment))
+        self._bytes += segment.size
+        while self._bytes > HELD_BYTES and len(self._held) > 1:
+            self._bytes -= self._held.popleft().segment.size
+        self.last = segment.last
+        self.ended = self.ended or ended
+        self._wake()
+
+    def advance(self, *, first: Position, last: Position, ended: bool) -> None:
+        """What the store says of the log, which another worker may have written."""
+        self.first = max(self.first, first)
+        if last > self.last:
+            self._let_go()
+            self.last = last
+        self.ended = self.ended or (ended and last >= self.last)
+        self._wake()
+
+    def forget(self) -> None:
+        """The log is gone from the store (retention): nothing more can be read."""
+        self._let_go()
+        self.first, self.ended = self.last + 1, True
+        self._wake()
+
+    def _let_go(self) -> None:
+        self._held.clear()
+        self._bytes = 0
+
+    def _wake(self) -> None:
+        waiters, self._waiters = self._waiters, []
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+
+    def since(self, cursor: Position) -> list[Shared]:
+        """The held segments that have something behind the cursor."""
+        return [shared for shared in self._held if shared.segment.last > cursor]
+
+    async def wait(self, cursor: Position) -> None:
+        """Until there is something behind the cursor, or the log has ended."""
+        while self.last <= cursor and not self.ended:
+            waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._waiters.append(waiter)
+            try:
+                await waiter
+            finally:
+                if not waiter.done() or waiter.cancelled():
+                    self._discard(waiter)
+
+    def _discard(self, waiter: asyncio.Future[None]) -> None:
+        if waiter in self._waiters:
+            self._waiters.remove(waiter)
+
+    def __repr__(self) -> str:
+        state = "ended" if self.ended else "live"
+        return (
+            f"<Tail of {self.run} {state} at {self.last}, {self.watchers} watchers, "
+            f"{self._bytes} bytes held>"
+        )
+
+
+class Tails:
+    """The tails of this process, by run. One lives while somebody writes or reads its log."""
+
+    def __init__(self, now: Callable[[], float]) -> None:
+        self._now = now
+        self._tails: dict[str, Tail] = {}
+        self._writers: dict[str, int] = {}
+
+    def get(self, run: str) -> Tail | None:
+        """The run's tail, if it has one here."""
+        return self._tails.get(run)
+
+    def watch(self, run: str) -> Tail:
+        """A reader comes. The tail is at 0 where nobody here knows the log yet: ask the store,
+        and `advance` it."""
+        tail = self._tails.get(run)
+        if tail is None:
+            tail = self._tails[run] = Tail(run, first=1, last=0, ended=False)
+        tail.watchers += 1
+        return tail
+
+    def unwatch(self, tail: Tail) -> None:
+        """That reader goes."""
+        tail.watchers -= 1
+        if tail.watchers == 0:
+            tail.left_at = self._now()
+        self._release(tail.run)
+
+    def begin(self, run: str, *, last: Position) -> Tail:
+        """A writer comes."""
+        self._writers[run] = self._writers.get(run, 0) + 1
+        tail = self._tails.get(run)
+        if tail is None:
+            tail = self._tails[run] = Tail(run, first=1, last=last, ended=False)
+            tail.left_at = self._now()
+        elif tail.last < last:
+            tail.advance(first=1, last=last, ended=False)
+        return tail
+
+    def finish(self, run: str) -> None:
+        """That writer goes."""
+        self._writers[run] -= 1
+        if not self._writers[run]:
+            del self._writers[run]
+        self._release(run)
+
+    def _release(self, run: str) -> None:
+        tail = self._tails.get(run)
+        if tail and not tail.watchers and run not in self._writers:
+            del self._tails[run]
+
+    def unwritten(self) -> list[Tail]:
+        """Tails of live logs that are read here and written elsewhere, if at all."""
+        return [
+            tail
+            for run, tail in self._tails.items()
+            if run not in self._writers and tail.last and not tail.ended
+        ]
+
+    def __len__(self) -> int:
+        return len(self._tails)
+
+    @property
+    def watchers(self) -> int:
+        """Readers that follow a log right now."""
+        return sum(tail.watchers for tail in self._tails.values())

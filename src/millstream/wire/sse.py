@@ -1,0 +1,64 @@
+"""Server-Sent Events (WHATWG HTML, "Server-sent events"): `event:` on line 1, `data:` on line 2,
+`id:` on line 3, LF only. Some clients destructure a block into its first two lines.
+"""
+
+from collections.abc import Sequence
+
+from millstream.wire import Wire, kind, one_line, position
+
+RETRY_MS = 1000
+
+
+def frame(line: bytes) -> bytes:
+    """One encoded event."""
+    return b"event: %b\ndata: %b\nid: %b\n\n" % (kind(line), line, position(line))
+
+
+def frames(lines: Sequence[bytes]) -> bytes:
+    """Several, for one write.
+
+    Events of one log stand one after another, so each one's number and the place of its type
+    follow from the first one's; only where the type changes is it read.
+    """
+    if not lines:
+        return b""
+    number = int(position(lines[0]))
+    if int(position(lines[-1])) != number + len(lines) - 1:
+        return b"".join(map(frame, lines))  # notices stand among them
+    digits = len(str(number))
+    place, longer = lines[0].index(b'"type":"') + 8, 10**digits
+    parts: list[bytes] = []
+    known, opening = b"", b""
+    for line in lines:
+        if number == longer:  # one digit more, from here on
+            place, longer = place + 1, longer * 10
+        if not (known and line.startswith(known, place)):
+            name = kind(line)
+            known, opening = name + b'"', b"event: %b\ndata: " % name
+        parts += (opening, line, b"\nid: %d\n\n" % number)
+        number += 1
+    return b"".join(parts)
+
+
+def message(event: str | None, data: bytes, id: int | None) -> bytes:
+    """A dialect's own message."""
+    name = b"" if event is None else b"event: " + one_line(event) + b"\n"
+    mark = b"" if id is None else b"id: %d\n" % id
+    return b"%bdata: %b\n%b\n" % (name, data, mark)
+
+
+def with_retry(frames: bytes, milliseconds: int = RETRY_MS) -> bytes:
+    """The first frame told when to reconnect. Its own last line, since a block of `retry:` alone
+    would surprise clients that expect an event in every block."""
+    end = frames.index(b"\n\n")
+    return b"%b\nretry: %d%b" % (frames[:end], milliseconds, frames[end:])
+
+
+SSE = Wire(
+    name="sse",
+    content_type="text/event-stream; charset=utf-8",
+    frames=frames,
+    message=message,
+    heartbeat=b": \n\n",
+    farewell=b"retry: %d\n\n" % RETRY_MS,
+)

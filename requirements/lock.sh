@@ -8,3 +8,6 @@ lock() {
 }
 lock --all-extras --group build -o requirements/run.txt
 lock --all-extras --group build --group dev -c requirements/run.txt -o requirements/dev.txt
+uv pip compile requirements/bench.in -c requirements/run.txt --universal --python-version 3.11 \
+    --generate-hashes --no-emit-index-url --no-annotate \
+    --custom-compile-command requirements/lock.sh --quiet -o requirements/bench.txt

@@ -1,0 +1,4 @@
+"""The benchmark suite: Millstream and what its users would pick instead, side by side.
+
+`python -m bench` (or `make bench`) runs it; `docs/performance.md` says what it measures and how.
+"""

@@ -1,0 +1,141 @@
+"""What a question is made of: contestants, rounds in which they alternate, medians."""
+
+import shutil
+import statistics
+import tempfile
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from bench.noise import LIMIT
+from bench.server import Broken
+
+console = Console(stderr=True)
+Figures = dict[str, float]
+
+
+@dataclass(frozen=True)
+class Options:
+    """How much to measure."""
+
+    rounds: int = 3
+    quick: bool = False
+    tiny: bool = False
+    """So small that nothing is learned but that it runs: for the test."""
+
+
+@dataclass
+class Row:
+    """One contestant at one level: each round's figures."""
+
+    name: str
+    level: str
+    kind: str = "peer"
+    """"ours", "peer" or "limit"."""
+    rounds: list[Figures] = field(default_factory=list)
+    missing: str | None = None
+
+    def median(self, figure: str) -> float | None:
+        """The median over the rounds; None where it was not measured."""
+        values = [each[figure] for each in self.rounds if each.get(figure) is not None]
+        return statistics.median(values) if values else None
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of a table: which figure, under what head, how many decimals."""
+
+    figure: str
+    head: str
+    decimals: int = 0
+
+
+@dataclass
+class Table:
+    """One question's outcome. `compare` is the figure whose ratios are shown; `better` says
+    whether more is better."""
+
+    question: str
+    title: str
+    columns: Sequence[Column]
+    rows: list[Row]
+    compare: str
+    better: str = "more"
+    notes: list[str] = field(default_factory=list)
+
+    def best_peer(self, level: str) -> Row | None:
+        """The best peer at a level, by the figure that is compared."""
+        found = [r for r in self.rows if r.level == level and r.kind == "peer"]
+        measured = [r for r in found if r.median(self.compare) is not None]
+        choose = max if self.better == "more" else min
+        return choose(measured, key=lambda r: r.median(self.compare) or 0, default=None)
+
+    def disturbed(self) -> tuple[int, int]:
+        """How many measurements others disturbed, and of how many."""
+        shares = [each["others_share"] for r in self.rows for each in r.rounds]
+        return sum(share > LIMIT for share in shares), len(shares)
+
+    def levels(self) -> list[str]:
+        """In order."""
+        return list(dict.fromkeys(row.level for row in self.rows))
+
+
+def alternate(
+    rounds: int, names: Sequence[str], once: Callable[[str, Path], None], said: str
+) -> dict[str, str]:
+    """Every contestant once a round, in an order that turns from round to round. Each gets an
+    empty folder. What goes wrong with one is told, and the others go on; comes back by name."""
+    broken: dict[str, str] = {}
+    for number in range(rounds):
+        order = list(names) if number % 2 == 0 else list(reversed(names))
+        for name in order:
+            console.print(f"[dim]{said}: round {number + 1}/{rounds}: {name}[/dim]")
+            folder = Path(tempfile.mkdtemp(prefix="millstream-bench-"))
+            try:
+                once(name, folder)
+            except Broken as error:
+                broken[name] = str(error)
+                console.print(f"{name}: {error}", style="red", markup=False)
+            finally:
+                shutil.rmtree(folder, ignore_errors=True)
+    return broken
+
+
+def note_broken(rows: Iterable[Row], broken: dict[str, str]) -> None:
+    """Say in its rows why a contestant has no figures there."""
+    for row in rows:
+        if not row.rounds and row.missing is None:
+            row.missing = broken.get(row.name)
+
+
+def as_json(table: Table) -> dict[str, Any]:
+    """Everything, medians and each round."""
+    return {
+        "question": table.question,
+        "title": table.title,
+        "compare": table.compare,
+        "better": table.better,
+        "columns": [
+            {"figure": c.figure, "head": c.head, "decimals": c.decimals} for c in table.columns
+        ],
+        "notes": table.notes,
+        "disturbed": table.disturbed(),
+        "rows": [
+            {
+                "name": row.name,
+                "level": row.level,
+                "kind": row.kind,
+                "missing": row.missing,
+                "median": {f: row.median(f) for f in _figures(row.rounds)},
+                "rounds": row.rounds,
+            }
+            for row in table.rows
+        ],
+    }
+
+
+def _figures(rounds: Iterable[Figures]) -> list[str]:
+    return list(dict.fromkeys(name for each in rounds for name in each))

@@ -1,0 +1,113 @@
+"""The contestants that stream over HTTP: how each is started, and how a stream is asked for."""
+
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.client import Asked, get, post, websocket
+from bench.machine import peers_python, python
+from bench.programs import built
+
+HERE = Path(__file__).resolve().parent
+NO_PEERS = "the peers' environment is not installed (make bench does)"
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """`command` starts it on a port, with an empty folder to work in; `ask` asks for a stream of
+    `count` events at `rate` a second (0: as fast as possible). `scale`: how many times the events
+    of the slowest it is given, so that each is measured for a while. `ready`: it makes its answer
+    ready at the first request for it. `missing` says why it cannot be measured."""
+
+    name: str
+    command: Callable[[int, Path], list[str]]
+    ask: Callable[[int, float], Asked]
+    kind: str = "peer"
+    scale: float = 1.0
+    ready: bool = False
+    missing: str | None = None
+
+
+def _millstream(store: str) -> Callable[[int, Path], list[str]]:
+    def command(port: int, folder: Path) -> list[str]:
+        url = "memory://" if store == "memory" else f"sqlite:///{folder / 'runs.db'}"
+        target = "bench.contestants.millstream_app:app"
+        serve = [python(), "-m", "millstream", "serve", target, "--port", str(port)]
+        return [*serve, "--store", url, "--blobs", str(folder), "--log-level", "warning"]
+
+    return command
+
+
+def _asks(wire: str) -> Callable[[int, float], Asked]:
+    def ask(count: int, rate: float) -> Asked:
+        body = {"count": count, "rate": rate}
+        if wire == "websocket":
+            return websocket("/socket", {"type": "start", "pipeline": "ticks", "input": body})
+        accept = "text/event-stream" if wire == "sse" else "application/x-ndjson"
+        return post("/pipelines/ticks/runs", body, accept, wire)
+
+    return ask
+
+
+def _uvicorn(module: str) -> Callable[[int, Path], list[str]]:
+    def command(port: int, folder: Path) -> list[str]:
+        words = [str(peers_python()), "-m", "uvicorn", f"bench.contestants.{module}:app"]
+        words += ["--port", str(port), "--loop", "uvloop", "--http", "httptools"]
+        return [*words, "--no-access-log", "--log-level", "warning", "--backlog", "4096"]
+
+    return command
+
+
+def _get(count: int, rate: float) -> Asked:
+    return get(f"/stream?count={count}&rate={rate:g}")
+
+
+def contestants() -> list[Contestant]:
+    """All of them, in the order of the table."""
+    absent = None if peers_python() else NO_PEERS
+    node = None if shutil.which("node") else "node is not installed"
+    ours = [
+        Contestant(f"Millstream {label}, {store}", _millstream(store), _asks(wire), "ours", scale=2)
+        for store in ("memory", "SQLite")
+        for wire, label in (("sse", "SSE"), ("ndjson", "NDJSON"), ("websocket", "WebSocket"))
+    ]
+    peers = [
+        Contestant("FastAPI + sse-starlette", _uvicorn("sse_starlette_app"), _get, missing=absent),
+        Contestant(
+            "FastAPI's own SSE", _uvicorn("fastapi_sse_app"), _get, scale=0.3, missing=absent
+        ),
+        Contestant("Litestar", _uvicorn("litestar_app"), _get, missing=absent),
+        Contestant(
+            "Starlette, blocks by hand", _uvicorn("starlette_app"), _get, scale=2, missing=absent
+        ),
+        Contestant(
+            "node http",
+            lambda port, _: [
+                shutil.which("node") or "node",
+                str(HERE / "node_server.js"),
+                str(port),
+            ],
+            _get,
+            scale=3,
+            missing=node,
+        ),
+    ]
+    limits = [
+        Contestant(
+            "limit: bare uvloop protocol",
+            lambda port, _: [python(), "-m", "bench.contestants.uvloop_server", str(port)],
+            _get,
+            "limit",
+            scale=6,
+        ),
+        Contestant(
+            "limit: C, ready bytes",
+            lambda port, _: [str(built("contestants/ready.c")), str(port)],
+            _get,
+            "limit",
+            scale=20,
+            ready=True,
+        ),
+    ]
+    return [*ours, *peers, *limits]

@@ -1,0 +1,58 @@
+# Everything starts here: `make demo` shows it, `make test` proves it. Needs Python 3.11, make, git.
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+PEERS  := .venv-bench
+PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-long lint bench lock clean
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-10s %s\n", $$1, $$2}'
+
+$(VENV)/run.stamp: requirements/run.txt pyproject.toml
+	@echo "installing what serving needs (once; a minute or two)"
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(PIP) --require-hashes -r requirements/run.txt
+	@$(PIP) --no-deps --no-build-isolation --no-index -e .
+	@touch $@
+
+$(VENV)/dev.stamp: $(VENV)/run.stamp requirements/dev.txt
+	@echo "installing what the tests need (once)"
+	@$(PIP) --require-hashes -r requirements/dev.txt
+	@touch $@
+
+setup: $(VENV)/run.stamp ## install into .venv, pinned by hash
+	@echo "ready: $(BIN)/millstream --help"
+
+demo: $(VENV)/run.stamp ## serve all systems and stream a sample batch (ONCE=1: end after it)
+	@$(BIN)/python -m examples.demo $(if $(ONCE),--once)
+
+test: $(VENV)/dev.stamp lint ## lint, types, and every test but the long ones
+	@$(BIN)/python -m pytest -m "not long"
+
+test-long: $(VENV)/dev.stamp ## every test, the long forms too
+	@$(BIN)/python -m pytest
+
+lint: $(VENV)/dev.stamp ## ruff and pyright
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/pyright
+
+$(PEERS)/peers.stamp: requirements/bench.txt
+	@echo "installing what the benchmarks compare with (once)"
+	@test -x $(PEERS)/bin/python || $(PYTHON) -m venv $(PEERS)
+	@echo '*' > $(PEERS)/.gitignore
+	@$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	@touch $@
+
+bench: $(VENV)/run.stamp $(PEERS)/peers.stamp ## compare with peers (ONLY=1,5: some questions; QUICK=1: under 2 minutes)
+	@$(BIN)/python -m bench $(if $(ONLY),--only $(ONLY)) $(if $(QUICK),--quick)
+
+lock: ## renew requirements/*.txt (needs uv)
+	@requirements/lock.sh
+
+clean: ## remove what was installed and made here
+	@rm -rf $(VENV) .venv-bench .millstream build dist bench/build

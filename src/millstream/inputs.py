@@ -20,16 +20,22 @@ from millstream.errors import InputError, PipelineError, did_you_mean
 from millstream.events import encode
 
 Document = dict[str, Any]
+References = Sequence[Document] | None
+"""The files that came with a request; None for a document that was kept: it was checked then."""
 
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """One field of a request: what a form, a command line or a page must ask for."""
+    """One field of a request: what a form, a command line or a page must ask for.
+
+    `many` says that it may be repeated, `text` that its values are text whatever they look like.
+    """
 
     name: str
     annotation: Any
     file: bool
     many: bool
+    text: bool
 
 
 class InputCodec:
@@ -70,8 +76,8 @@ class InputCodec:
         if not isinstance(document, dict):
             raise InputError(f"the body must be an object{self._example()}")
         self._check_names(document)
-        self._convert(document, trusted=False, lax=False)
-        return encode(document)
+        self._convert(document, files=(), lax=False)
+        return _kept(document, files=())
 
     def from_form(
         self, texts: Iterable[tuple[str, str]], files: Iterable[tuple[str, Upload]]
@@ -79,8 +85,8 @@ class InputCodec:
         """The document of a form: repeated fields become lists, text becomes what the type asks."""
         document: Document = {}
         known = {field.name: field for field in self.fields}
-        given = [*texts, *((name, upload.reference()) for name, upload in files)]
-        for raw_name, value in given:
+        uploads = [(name, upload.reference()) for name, upload in files]
+        for raw_name, value in [*texts, *uploads]:
             name = raw_name.removesuffix("[]")
             self._check_names({name: value})
             field = known.get(name)
@@ -88,9 +94,12 @@ class InputCodec:
                 raise _bad(name, "a file is expected here, not text")
             if field is not None and not field.file and isinstance(value, dict):
                 raise _bad(name, "text is expected here, not a file")
+            if field is None or not field.text:
+                value = _parsed(value)
             _add(document, name, value, many=field is not None and field.many)
-        self._convert(document, trusted=True, lax=True)
-        return encode(document)
+        references = [reference for _, reference in uploads]
+        self._convert(document, files=references, lax=True)
+        return _kept(document, files=references)
 
     def _check_names(self, document: Mapping[str, Any]) -> None:
         """A name that the pipeline does not know is a mistake worth an error."""
@@ -109,9 +118,9 @@ class InputCodec:
 
     def load(self, document: bytes) -> Any:
         """The value that steps read, from a document that was kept."""
-        return self._convert(msgspec.json.decode(document), trusted=True, lax=True)
+        return self._convert(msgspec.json.decode(document), files=None, lax=True)
 
-    def _convert(self, document: Document, *, trusted: bool, lax: bool) -> Any:
+    def _convert(self, document: Document, *, files: References, lax: bool) -> Any:
         if self._graph.input is None:
             return None
         inner: Any = document
@@ -120,24 +129,24 @@ class InputCodec:
                 raise _bad(self._graph.input, f"is missing{self._example()}")
             inner = document[self._graph.input]
         try:
-            return self._read(inner, trusted=trusted, lax=lax)
+            return self._read(inner, files=files, lax=lax)
         except (msgspec.ValidationError, ValueError, TypeError) as error:
             raise self._explain(error) from error
 
-    def _read(self, inner: Any, *, trusted: bool, lax: bool) -> Any:
+    def _read(self, inner: Any, *, files: References, lax: bool) -> Any:
         def hook(kind: type, value: Any) -> Any:
             if kind is Upload:
-                return self._upload(value, trusted)
+                return self._upload(value, files)
             raise TypeError(f"{values.describe(kind)} cannot be read from JSON")
 
         if self._adapter is not None:
             return self._adapter.validate_python(
-                inner, context={"upload": lambda value: self._upload(value, trusted)}
+                inner, context={"upload": lambda value: self._upload(value, files)}
             )
         return msgspec.convert(inner, self._type, strict=not lax, dec_hook=hook)
 
-    def _upload(self, value: Any, trusted: bool) -> Upload:
-        if not trusted or not isinstance(value, dict):
+    def _upload(self, value: Any, files: References) -> Upload:
+        if files is not None and value not in files:
             raise ValueError("a file is expected here: send the request as multipart/form-data")
         return Upload(**value, path=self._blobs.path(value["blob"]))
 
@@ -184,7 +193,7 @@ def blobs_of(document: bytes) -> list[str]:
     while waiting:
         value = waiting.pop()
         if isinstance(value, dict):
-            if {"blob", "sha256", "filename"} <= value.keys():
+            if {"blob", "sha256", "filename"} <= value.keys() and isinstance(value["blob"], str):
                 found.append(value["blob"])
             waiting += value.values()
         elif isinstance(value, list):
@@ -196,13 +205,26 @@ def _bad(field: str, message: str) -> InputError:
     return InputError(f"{field}: {message}", errors=[{"field": field, "message": message}])
 
 
+def _kept(document: Document, *, files: Sequence[Document]) -> bytes:
+    """The document's bytes. Raises InputError where it refers to a file that did not come with
+    the request: it would be read, and one day deleted, as the run's own."""
+    encoded = encode(document)
+    if b'"sha256"' in encoded:
+        foreign = set(blobs_of(encoded)) - {reference["blob"] for reference in files}
+        if foreign:
+            raise InputError(
+                "the body refers to a kept file; send the file itself as multipart/form-data"
+            )
+    return encoded
+
+
 def _add(document: Document, name: str, value: Any, *, many: bool) -> None:
     if many:
         document.setdefault(name, []).append(value)
     elif name in document:
         raise _bad(name, "is given more than once, but takes one value")
     else:
-        document[name] = _parsed(value)
+        document[name] = value
 
 
 def _parsed(value: Any) -> Any:
@@ -218,8 +240,14 @@ def _parsed(value: Any) -> Any:
 def _field(name: str, annotation: Any) -> Field:
     inner = values.element(annotation)
     single = inner if inner not in (None, Any) else annotation
-    file = any(member is Upload for member in values.union_members(single))
-    return Field(name, annotation, file=file, many=inner is not None and inner is not Any)
+    members = values.union_members(single)
+    return Field(
+        name,
+        annotation,
+        file=Upload in members,
+        many=inner is not None and inner is not Any,
+        text=all(member in (str, type(None)) for member in members),
+    )
 
 
 def _members(model: Any) -> Mapping[str, Any]:

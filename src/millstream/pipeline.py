@@ -81,7 +81,8 @@ class Pipeline:
         """Declare a function as a step; returns the function unchanged.
 
         name: the step's name; the function's where not given.
-        timeout: seconds for one attempt; running past it is the error `step_timeout`.
+        timeout: seconds for one attempt; running past it is the error `step_timeout`. While a
+            step that yields waits for its readers to make room, they do not pass.
         retry: try again after a retryable error.
         fallback: a function of the same parameters, called when every attempt has failed; its
             value is the result, told as `fallback: true`.

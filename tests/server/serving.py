@@ -210,7 +210,11 @@ async def _served(app, gate, noise):
     server = make_server(app, app.drain)
     server.config.load()
     server.lifespan = server.config.lifespan_class(server.config)
-    await server.startup([listener])  # what `serve` does, without its signals and its ticking
+    try:
+        await server.startup([listener])  # what `serve` does, without its signals and its ticking
+    except BaseException:
+        listener.close()
+        raise
     url = f"http://127.0.0.1:{port}"
     try:
         async with httpx.AsyncClient(base_url=url, timeout=PATIENCE) as http:

@@ -82,6 +82,7 @@ async def test_a_stalled_reader_is_closed_and_can_resume(tmp_path, gusher, event
         log = await served.ended(run)
         cursor = got.count(b"\n\n")
         assert 0 < cursor < len(log)
+        app.streams.stall_timeout = 60.0  # this one reads, at whatever speed
         rest = await follow(served, run, headers={"Last-Event-ID": str(cursor)})
         assert rest == log[cursor:]
         assert app.engine.tails.watchers == 0

@@ -43,6 +43,10 @@ class Final(Protocol):
         """Whether the call is known to have come to its end."""
         ...
 
+    def stands(self, shape: Shape, key: Key) -> int | None:
+        """How many values of a call that failed still stand; None where that is not known."""
+        ...
+
 
 class RunFails(Exception):
     """A step outside of every map has failed for good, and is not optional."""
@@ -74,6 +78,9 @@ class ByPolicy:
     def known(self, shape: Shape, key: Key) -> bool:
         return True
 
+    def stands(self, shape: Shape, key: Key) -> int | None:
+        return None
+
 
 class ByLog:
     """The attempt that the log says counts. (An internal step that was broken off is not made
@@ -82,6 +89,7 @@ class ByLog:
     def __init__(self, plan: Plan, book: Book, events: Sequence[Event]) -> None:
         self.policy = ByPolicy(plan)
         self.found: dict[tuple[str, Key], tuple[int, bool] | None] = {}
+        self.standing: dict[tuple[str, Key], int] = {}
         for event in events:
             self._apply(book, event)
 
@@ -98,6 +106,7 @@ class ByLog:
                 key = book.keys.get((step, event.item, event.attempt, fallback))
                 if key is not None and event.value["code"] != "input_failed":
                     self.found[step, key] = None
+                    self.standing[step, key] = event.count or 0
 
     def __call__(self, shape: Shape, key: Key, /) -> tuple[int, bool] | None:
         if shape.internal and not self.known(shape, key):
@@ -107,6 +116,9 @@ class ByLog:
 
     def known(self, shape: Shape, key: Key) -> bool:
         return (shape.name, key) in self.found
+
+    def stands(self, shape: Shape, key: Key) -> int | None:
+        return self.standing.get((shape.name, key)) if shape.timeout else None
 
 
 class Interpreter:
@@ -183,6 +195,9 @@ class Interpreter:
         if shape.gives != "yields":
             return []
         own = value(self.plan, shape, key, 1, False)
+        standing = self.final.stands(shape, key)
+        if standing is not None:
+            return own[:standing]
         left = own[: breaks_at(self.plan, shape, key, 1, len(own))]
         if not shape.fallback:
             return left

@@ -68,6 +68,7 @@ class Shape:
     internal: bool = False
     concurrency: int | None = None
     timeout: float | None = None
+    """Seconds. A step that waits for room downstream may run past it too."""
     unstable: bool = False
     stops_after: int | None = None
     buffer: int = 64
@@ -150,6 +151,8 @@ def breaks_at(plan: Plan, shape: Shape, key: Key, attempt: int, count: int) -> i
 
 def pause(plan: Plan, shape: Shape, key: Any, attempt: int, at: Any) -> float | None:
     """Seconds to sleep at some point; None: not even a breath."""
+    if shape.timeout and str(key).startswith(COMMON):
+        return None
     rng = draw(plan.seed, shape.name, key, attempt, at, "pause")
     return rng.choice([None, None, 0.0, 0.001, 0.02, 0.3, 1.0 * plan.slow, 2.5 * plan.slow])
 
@@ -375,14 +378,20 @@ class _Drawing:
         unstable = self.unstable and gives == "yields" and attempts > 1 and rng.random() < 0.7
         # (what an internal generator had yielded before it failed for good is gone after a crash)
         internal = not unstable and gives != "yields" and rng.random() < 0.15
-        early = stream is not None and self._ordered(stream) and rng.random() < 0.4
+        fallback = not unstable and rng.random() < 0.15
+        # (which values stand after a timeout for good is for the log to say, if they are the same)
+        limited = not (stream or unstable or fallback or internal) and rng.random() < 0.15
+        # (whether it has read enough when its stream fails is a race, which the log must decide)
+        early = stream is not None and self._ordered(stream) and not internal
+        early = early and rng.random() < 0.4
         self.shapes[name] = Shape(
             name=name,
             reads=reads,
             gives=gives,
             asynchronous=stream is not None or rng.random() < 0.6,
             attempts=attempts,
-            fallback=not unstable and rng.random() < 0.15,
+            fallback=fallback,
+            timeout=rng.choice([0.2, 1.0, 2.4]) if limited else None,
             optional=rng.random() < (0.3 if scope else 0.6),
             internal=internal,
             concurrency=None if stream and scope else rng.choice([None, 1, 2, 5]),

@@ -10,7 +10,12 @@ from millstream.events import encode
 from millstream.testing.clock import run_virtual
 from tests.simulation.house import House, Listener, bounded_channels, check_log, raw
 from tests.simulation.reference import ByLog, ByPolicy, Final, Interpreter
-from tests.simulation.shapes import Book, Plan, build, plan
+from tests.simulation.shapes import Book, Plan, Shape, build, plan
+
+
+def wavers(shape: Shape) -> bool:
+    """Whether what it gives may come again, or which attempt counts is for the log to say."""
+    return bool(shape.unstable or shape.fallback or shape.stops_after or shape.timeout)
 
 
 def simulate(drawn: Plan) -> list[bytes]:
@@ -28,7 +33,7 @@ def simulate(drawn: Plan) -> list[bytes]:
                 group.create_task(listener.listen())
             await house.ended(run.id)
         lines = await house.log(run.id)
-        unstable = any(s.unstable or s.fallback or s.stops_after for s in drawn.shapes)
+        unstable = any(map(wavers, drawn.shapes))
         events = check_log(lines, graph, stable=not unstable)
         for listener in listeners:
             listener.check(lines)

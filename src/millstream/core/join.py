@@ -34,6 +34,13 @@ class Skip(Struct, gc=False):
     fresh: bool = False
 
 
+class CutOff(Struct, gc=False):
+    """The Stream of this call has failed: so has the item, unless the call had read enough."""
+
+    path: Path
+    fresh: bool = False
+
+
 class Cancel(Struct, gc=False):
     """An input of this item is superseded: stop its call, forget its outcome."""
 
@@ -69,7 +76,7 @@ class Forward(Struct, gc=False):
     message: Message
 
 
-Decision = Ready | Skip | Cancel | Feed | Drop | Finish | Forward
+Decision = Ready | Skip | CutOff | Cancel | Feed | Drop | Finish | Forward
 
 
 class _Collection:
@@ -102,8 +109,8 @@ class _Collection:
 
 
 class Join:
-    """The state of one step's inputs. `retain` keeps what a call was made of until its map ends,
-    for items whose inputs may come again with another value.
+    """The state of one step's inputs. `retain` keeps what each call was made of, where inputs may
+    come again with another value.
 
     Relies on the order in which each arrow delivers: a map's End, and an outer item's failure,
     come after all items below it. Keeps the same promise to its readers.
@@ -129,6 +136,7 @@ class Join:
         self.heard: dict[Path, dict[str, End | Failed]] = {}
         self.closing: dict[Path, None] = {}
         self.streaming: set[Path] = set()
+        self.skipped: set[Path] = set()  # of those that stream
 
     def feed(self, parameter: str, message: Message) -> list[Decision]:
         """One message of one arrow: what follows from it, in order."""
@@ -184,7 +192,10 @@ class Join:
         self.waiting.discard(path)
         if not self.retain:
             del self.entries[path]
-        return [self._decide(path, inputs)]
+        decision = self._decide(path, inputs)
+        if path in self.streaming and isinstance(decision, Skip):
+            self.skipped.add(path)
+        return [decision]
 
     def _decide(self, path: Path, inputs: Mapping[str, Item | Failed]) -> Decision:
         arguments: dict[str, Any] = {}
@@ -208,6 +219,7 @@ class Join:
         for below in self._entries_below(path):
             if below not in self.waiting:
                 self.waiting.add(below)
+                self.skipped.discard(below)
                 decisions.append(Cancel(below))
             if depth == self.depth:
                 self._take_out(below, parameter)
@@ -279,7 +291,7 @@ class Join:
         if isinstance(message, Item):
             decisions.append(Feed(prefix, message.path[-1], message.value, message.fresh))
         elif isinstance(message, End):
-            self.streaming.discard(prefix)
+            self._stop_streaming(prefix)
             decisions.append(Finish(prefix))
         elif isinstance(message, Failed) and message.fresh:
             decisions.append(Drop(prefix, message.path[-1]))  # there may have been a value once
@@ -288,15 +300,22 @@ class Join:
     def _supersede(self, parameter: str, message: Void, prefix: Path) -> list[Decision]:
         if message.path != prefix:
             return [Drop(prefix, message.path[-1])] if prefix in self.streaming else []
-        self.streaming.discard(prefix)
+        self._stop_streaming(prefix)
         return [*self._void(parameter, message), Drop(prefix, None)]
 
     def _stream_failed(self, parameter: str, message: Failed) -> list[Decision]:
         """No more values. A call that was begun cannot go on; one that was not is skipped."""
         path = message.path
-        begun = path in self.streaming and path not in self.waiting
+        decided = path in self.streaming and path not in self.waiting
+        begun = decided and path not in self.skipped
+        self._stop_streaming(path)
+        if begun:
+            return [CutOff(path, message.fresh)]
+        return [*([] if decided else self._store(parameter, message)), Finish(path)]
+
+    def _stop_streaming(self, path: Path) -> None:
         self.streaming.discard(path)
-        return [Skip(path, message.fresh)] if begun else self._store(parameter, message)
+        self.skipped.discard(path)
 
     # --- ends ---------------------------------------------------------------------------------
 
@@ -327,9 +346,6 @@ class Join:
         """Nothing below this path comes again, unless it is superseded: drop what was kept."""
         del self.closing[path]
         heard = self.heard[path].values()
-        if not path:
-            self.retain = False
-            self.entries.clear()
         if not self.retain:
             del self.heard[path]
             for values in self.broadcast.values():

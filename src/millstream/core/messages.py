@@ -25,9 +25,13 @@ class Failed(Struct, gc=False):
 
 
 class Void(Struct, gc=False):
-    """What came for this item (or below it) is superseded; its replacement, if any, follows."""
+    """What came for this item (or below it) is superseded; its replacement, if any, follows.
+
+    `seen` is whoever sent it, waiting until every reader has acted on it; opaque here.
+    """
 
     path: Path
+    seen: Any = None
 
 
 class End(Struct, gc=False):

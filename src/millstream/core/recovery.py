@@ -178,6 +178,9 @@ class Recovered:
     def _void(self, stale: Callable[[Key], bool]) -> None:
         for key in [key for key in self.outcomes if stale(key)]:
             del self.outcomes[key]
+        for key, trace in self.traces.items():
+            if trace.finished and stale(key):
+                trace.finished = False
 
 
 class _FailedData(Struct):

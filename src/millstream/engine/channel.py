@@ -29,23 +29,13 @@ class ChannelStatistics(Struct, frozen=True):
 class Channel(Generic[T]):
     """`wake` is called whenever there is something new for the reader: a value, or the close."""
 
-    __slots__ = (
-        "_closed",
-        "_messages",
-        "_passed",
-        "_promised",
-        "_size",
-        "_stops",
-        "_wake",
-        "_writers",
-    )
+    __slots__ = ("_closed", "_messages", "_passed", "_size", "_stops", "_wake", "_writers")
 
     def __init__(self, size: int, wake: Callable[[], object]) -> None:
         self._size = size
         self._wake = wake
         self._messages: deque[T] = deque()
-        self._writers: deque[asyncio.Future[None]] = deque()
-        self._promised = 0  # places of writers that were let in and have not come yet
+        self._writers: deque[tuple[asyncio.Future[None], T]] = deque()
         self._closed = False
         self._passed = 0
         self._stops = 0
@@ -59,30 +49,26 @@ class Channel(Generic[T]):
         return len(self._messages)
 
     async def put(self, message: T) -> None:
-        """Append; waits while the channel is full. Writers get their turn in order."""
-        if self._full or self._writers:
-            await self._room()
-        self._messages.append(message)
-        self._wake()
+        """Append; waits while the channel is full. Writers get their turn in order.
 
-    @property
-    def _full(self) -> bool:
-        return len(self._messages) + self._promised >= self._size
+        Cancelled while it waits, the message may have got in all the same.
+        """
+        if self._writers or len(self._messages) >= self._size:
+            await self._turn(message)
+        else:
+            self._messages.append(message)
+            self._wake()
 
-    async def _room(self) -> None:
+    async def _turn(self, message: T) -> None:
         self._stops += 1
         writer: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._writers.append(writer)
+        self._writers.append((writer, message))
         try:
             await writer
         except asyncio.CancelledError:
-            if writer in self._writers:
-                self._writers.remove(writer)
-            else:  # let in and cancelled at once: the place goes to the next writer
-                self._promised -= 1
-                self._admit()
+            if (writer, message) in self._writers:
+                self._writers.remove((writer, message))
             raise
-        self._promised -= 1
 
     def pop(self) -> T:
         """The oldest message. Raises IndexError where none waits."""
@@ -92,10 +78,13 @@ class Channel(Generic[T]):
         return message
 
     def _admit(self) -> None:
-        """Let waiting writers in while there is room; each has a place from now on."""
-        while self._writers and not self._full:
-            self._promised += 1
-            self._writers.popleft().set_result(None)
+        """Let waiting writers in while there is room."""
+        while self._writers and len(self._messages) < self._size:
+            writer, message = self._writers.popleft()
+            if not writer.done():  # else it is being cancelled
+                self._messages.append(message)
+                writer.set_result(None)
+                self._wake()
 
     def close(self) -> None:
         """Nothing more will be put; what waits can still be read."""

@@ -6,7 +6,7 @@ chance and ids come in here, once, and go down from here.
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from functools import partial
 
 import structlog
@@ -128,9 +128,14 @@ class Engine:
 
     async def open(self) -> None:
         """Open the stores, warm the pools, begin to claim: unfinished runs go on from here."""
-        await self.blobs.open()
-        await self.store.open()
-        await self.executors.prestart()
+        async with AsyncExitStack() as undo:  # what was opened, should the rest fail
+            await self.blobs.open()
+            undo.push_async_callback(self.blobs.close)
+            await self.store.open()
+            undo.push_async_callback(self.store.close)
+            undo.push_async_callback(self.executors.aclose)
+            await self.executors.prestart()
+            undo.pop_all()
         self.worker.start()
         self._housekeeper = asyncio.create_task(self._keep_house())
 

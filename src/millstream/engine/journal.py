@@ -22,8 +22,8 @@ MAX_EVENTS = 256
 MAX_BYTES = 65_536
 """A writer stops when this much is not yet durable, so that the engine cannot outrun the store."""
 
-MAX_PAUSE = 5.0
-"""Seconds, at most, between tries while the store is out of reach."""
+FIRST_PAUSE, MAX_PAUSE = 0.05, 5.0
+"""Seconds between tries while the store is out of reach: at first, and at most."""
 
 
 class Pen:
@@ -255,7 +255,7 @@ class Journal:
     async def _keep(self, segment: Segment, mark: Mark | None) -> None:
         """Append to the store; while it is out of reach, try again. An append whose outcome is
         unknown is looked up first, so that it is neither lost nor written twice."""
-        pause, in_doubt = 0.05, False
+        pause, in_doubt = FIRST_PAUSE, False
         while True:
             try:
                 await self._store.append(self._run, self._epoch, segment, mark)
@@ -265,19 +265,22 @@ class Journal:
                 await asyncio.sleep(pause)
                 pause = min(MAX_PAUSE, pause * 2)
             except (StaleEpoch, ValueError):  # perhaps it is an earlier try that got there first
-                if not in_doubt:
-                    raise
-                if not await self._arrived(segment):
+                if not in_doubt or not await self._arrived(segment):
                     raise
                 return
             if await self._arrived(segment):
                 return
 
     async def _arrived(self, segment: Segment) -> bool:
-        try:
-            run = await self._store.run(self._run)
-        except StoreError:
-            return False
+        """Whether the segment was kept. Asks until the store answers: not to know is not a no."""
+        pause = FIRST_PAUSE
+        while True:
+            try:
+                run = await self._store.run(self._run)
+                break
+            except StoreError:
+                await asyncio.sleep(pause)
+                pause = min(MAX_PAUSE, pause * 2)
         if run is None or run.epoch != self._epoch:
             raise StaleEpoch(self._run, self._epoch)
         return run.seq >= segment.last

@@ -10,9 +10,38 @@ from typing import Any
 from millstream.core.graph import Path
 from millstream.core.lineage import Numbering
 from millstream.core.messages import End, Failed, Item, Message, Void
-from millstream.engine.channel import Channel
+from millstream.engine.channel import Channel, Signal
 
 Arrow = Channel[Message]
+
+
+class Seen:
+    """Counts the readers that have yet to act on a Void, at any distance.
+
+    Only then may its replacement be logged: so no result that was computed from a superseded value
+    ever stands in the log behind the value that supersedes it.
+    """
+
+    __slots__ = ("_done", "_left")
+
+    def __init__(self) -> None:
+        self._left = 0
+        self._done = Signal()
+
+    def expect(self) -> None:
+        """One more reader has to act on it."""
+        self._left += 1
+
+    def acted(self) -> None:
+        """One reader has, and has passed it on."""
+        self._left -= 1
+        if not self._left:
+            self._done.set()
+
+    async def by_all(self) -> None:
+        """Wait until all have."""
+        while self._left:
+            await self._done.wait()
 
 
 class Outlets:
@@ -56,10 +85,8 @@ class Outlets:
                 await channel.put(Item(at, value, fresh))
 
     async def void_element(self, path: Path, index: int) -> None:
-        """That element is superseded."""
-        below = (*path, self.number(path, index))
-        for channel in self._elements:
-            await channel.put(Void(below))
+        """That element is superseded. Returns when all have acted on it."""
+        await self._void((*path, self.number(path, index)), self._elements)
 
     async def end(self, path: Path, count: int) -> None:
         """All `count` elements of the value at `path` were sent."""
@@ -71,12 +98,22 @@ class Outlets:
         await self.forward(Failed(path, fresh))
 
     async def void(self, path: Path) -> None:
-        """The value at `path` is superseded; its elements may come again."""
-        await self.forward(Void(path))
+        """The value at `path` is superseded; its elements may come again. Returns when all have
+        acted on it."""
+        await self._void(path, self._all)
+
+    async def _void(self, path: Path, channels: Sequence[Arrow]) -> None:
+        seen = Seen()
+        for channel in channels:
+            seen.expect()
+            await channel.put(Void(path, seen))
+        await seen.by_all()
 
     async def forward(self, message: Message) -> None:
         """The same message to every reader."""
         for channel in self._all:
+            if type(message) is Void and message.seen is not None:
+                message.seen.expect()
             await channel.put(message)
 
     def close(self) -> None:

@@ -57,6 +57,7 @@ class Performance:
         self.fallback = self.open = False
         self.digests = trace.digests
         self.delivered = self.reached = 0
+        self._limit: asyncio.Timeout | None = None
         self.tracks = bool(work.graph.repeats(step.name) or trace.digests)
         self.values: list[Any] | None = []
         self.value_bytes = 0
@@ -134,7 +135,7 @@ class Performance:
     async def _timed(self, function: Callable[..., Any]) -> Any:
         if self.step.timeout is None:
             return await self._call(function)
-        limit = asyncio.timeout(self.step.timeout)
+        limit = self._limit = asyncio.timeout(self.step.timeout)
         try:
             async with limit:
                 return await self._call(function)
@@ -144,6 +145,8 @@ class Performance:
             raise StepTimeout(
                 f"no result within the step's timeout of {self.step.timeout:g} s"
             ) from error
+        finally:
+            self._limit = None
 
     async def _call(self, function: Callable[..., Any]) -> Any:
         call = Call(
@@ -199,14 +202,15 @@ class Performance:
         self._weigh(len(raw))
         if known == found:
             return "same"
-        if known is None:
-            self.digests.append(found)
-        else:
-            self.digests[index] = found
+        if index >= self.delivered:  # else its readers must first hear that it is superseded
+            self._log_value(index, found, raw)
+        return "new" if known is None else "other"
+
+    def _log_value(self, index: int, found: bytes, raw: bytes) -> None:
+        self.digests[index : index + 1] = [found]
         if not self.step.internal:
             at = index if self.attempt > 1 else None
             self._append(STEP_PARTIAL, index=at, data=Raw(raw))
-        return "new" if known is None else "other"
 
     def _encode_partial(self, index: int, value: Any) -> bytes:
         try:
@@ -231,10 +235,25 @@ class Performance:
             self._weigh(size)
 
     async def _hand_on(self, index: int, value: Any, change: str) -> None:
-        if self._elements:
-            await self._hand_down(index, value, change)
-        if self._journal.crowded:
-            await self._journal.room()
+        """To its readers, and not before there is room; the step's own time stands still."""
+        left = self._stop_clock()
+        try:
+            if self._elements:
+                await self._hand_down(index, value, change)
+            if self._journal.crowded:
+                await self._journal.room()
+        finally:
+            if left is not None and self._limit is not None:
+                self._limit.reschedule(asyncio.get_running_loop().time() + left)
+
+    def _stop_clock(self) -> float | None:
+        """Seconds that this attempt has left. From now on they do not pass."""
+        limit = self._limit
+        if limit is None or limit.expired():
+            return None
+        when = limit.when()
+        limit.reschedule(None)
+        return None if when is None else when - asyncio.get_running_loop().time()
 
     async def _hand_down(self, index: int, value: Any, change: str) -> None:
         fresh = self.fresh or change == "other"
@@ -242,6 +261,8 @@ class Performance:
             if change == "same":
                 return
             await self.outlets.void_element(self.path, index)
+            raw = self._encode_partial(index, value)
+            self._log_value(index, digest(raw), raw)
         else:
             self.delivered = index + 1
         await self.outlets.element(self.path, index, value, fresh=fresh)

@@ -92,6 +92,8 @@ class Runner:
             self.journal.lose()  # whatever was left behind writes nothing more
 
     def _begin(self) -> None:
+        if self._cancellation is not None:
+            return  # cancelled while it waited: it never starts
         if self.work.recovered is None or not self.work.recovered.started:
             self.journal.append(RUN_STARTED)
 

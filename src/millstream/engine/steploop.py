@@ -10,7 +10,7 @@ from typing import Any
 
 from millstream import values
 from millstream.core.graph import Path, Reading, Step
-from millstream.core.join import Cancel, Decision, Drop, Finish, Forward, Join, Ready, Skip
+from millstream.core.join import Cancel, CutOff, Decision, Drop, Finish, Forward, Join, Ready, Skip
 from millstream.core.join import Feed as FeedDecision
 from millstream.core.messages import Message, Void
 from millstream.core.recovery import INPUT_FAILED, Outcome, Trace
@@ -41,6 +41,7 @@ class StepLoop:
         self._traces: dict[Path, Trace] = {}
         self._feeds: dict[Path, Feed] = {}
         self._begun: dict[Path, Ready] = {}
+        self._from_log: set[Path] = set()
         self._unconfirmed: set[Path] = set()
         self._stopped: set[Path] = set()
         self._cut_off: set[Path] = set()
@@ -65,15 +66,23 @@ class StepLoop:
             await self.wake.wait()
             for parameter, channel in self.inbound.items():
                 while channel:
-                    for decision in self.join.feed(parameter, channel.pop()):
+                    message = channel.pop()
+                    for decision in self.join.feed(parameter, message):
                         await self._act(decision)
+                    if type(message) is Void and message.seen is not None:
+                        message.seen.acted()
 
     async def _act(self, decision: Decision) -> None:
         match decision:
             case Ready():
                 await self._call(decision)
             case Skip():
+                if self.stream is not None:
+                    self._let_go(decision.path, over=True)
                 await self._skip(decision)
+            case CutOff():
+                if not await self._stream_over(decision.path):
+                    await self._skip(decision)
             case Forward():
                 await self._forward(decision.message)
             case FeedDecision():
@@ -82,7 +91,7 @@ class StepLoop:
                 if decision.number is None:
                     self._feeds.pop(decision.path, None)
                 elif self._feed(decision.path).drop(decision.number) or (
-                    decision.path in self._unconfirmed
+                    decision.path in self._from_log  # what it had read, nobody knows
                 ):
                     await self._call_again(decision.path)
             case Finish():
@@ -100,7 +109,9 @@ class StepLoop:
         if self.stream is not None:
             self._begun[ready.path] = ready
             if self._logged(ready) is not None:
+                self._from_log.add(ready.path)
                 self._unconfirmed.add(ready.path)
+                self._feed(ready.path).abandon()  # it need not read, unless its values have changed
         if self._slots is not None:
             await self._slots.acquire()
         task = self._start(ready.path, self._perform(ready))
@@ -148,11 +159,9 @@ class StepLoop:
             await asyncio.wait([task])
             self._stopped.discard(path)
 
-    async def _skip(self, decision: Skip) -> None:
-        """An input of this item has failed: so has the item, unless it has its value already."""
+    async def _skip(self, decision: Skip | CutOff) -> None:
+        """An input of this item has failed: so has the item."""
         path = decision.path
-        if self.stream is not None and await self._stream_over(path):
-            return
         self._tell_skipped(path)
         await self.outlets.fail(path, fresh=decision.fresh)
 
@@ -186,6 +195,7 @@ class StepLoop:
     async def _call_again(self, path: Path) -> None:
         """A value that a Stream had been given is superseded: call again from the first value."""
         await self._cancel(path)
+        self._from_log.discard(path)
         self._unconfirmed.discard(path)
         begun = self._begun.get(path)
         if begun is not None:
@@ -196,7 +206,6 @@ class StepLoop:
         stream's values be others this time, or fewer. Wait until it is clear; say whether what
         the log has still holds."""
         feed = self._feed(path)
-        feed.abandon()
         logged = self._values_logged(path)
         await feed.reached(logged)
         self._unconfirmed.discard(path)
@@ -231,8 +240,10 @@ class StepLoop:
         feed = self._feed(path)
         if over:
             feed.abandon()
-        if feed.ended and feed.abandoned and self.step.name not in self.work.graph.unsettled:
+        done = feed.ended and feed.abandoned and path not in self._unconfirmed
+        if done and self.step.name not in self.work.graph.unsettled:
             del self._feeds[path]
+            self._from_log.discard(path)
             self._begun.pop(path, None)
 
     # --- one call ---------------------------------------------------------------------------

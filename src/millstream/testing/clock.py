@@ -72,6 +72,14 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         future.add_done_callback(self._worked)
         return future
 
+    async def shutdown_default_executor(self, *timeout: Any) -> None:
+        """As ever; its threads are at work until they have ended."""
+        self.working += 1
+        try:
+            await super().shutdown_default_executor(*timeout)
+        finally:
+            self.working -= 1
+
     def _worked(self, _: object) -> None:
         self.working -= 1
 

@@ -1,0 +1,1 @@
+"""The core by direct calls: no event loop anywhere."""

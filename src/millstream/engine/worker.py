@@ -126,7 +126,7 @@ class Worker:
             return False
         runner = self._runners.get(run)
         if runner is None:
-            self._wishes[run] = cancellation
+            self._wishes.setdefault(run, cancellation)  # the first one counts
         else:
             runner.cancel(cancellation)
         return True

@@ -15,9 +15,9 @@ from millstream.core.join import Feed as FeedDecision
 from millstream.core.messages import Message, Void
 from millstream.core.recovery import INPUT_FAILED, Outcome, Trace
 from millstream.engine.channel import Channel, Signal
-from millstream.engine.feed import Feed
 from millstream.engine.outlets import Arrow, Outlets
 from millstream.engine.performance import Performance
+from millstream.engine.streams import Streams
 from millstream.engine.work import NOT_NEEDED, Logged, RunFailed, Work, load
 from millstream.errors import StepError
 
@@ -33,18 +33,25 @@ class StepLoop:
             arrow.parameter: Channel(step.buffer.size, self.wake.set) for arrow in step.arrows
         }
         self.stream = next((a for a in step.arrows if a.reading is Reading.STREAM), None)
+        self.streams = self._streams()
         self.limit = limit
         self.decode = values.decoder(step.returns) if not step.internal else None
         self._slots = asyncio.Semaphore(limit) if limit is not None else None
         self._calls: asyncio.TaskGroup | None = None
         self._running: dict[Path, asyncio.Task[None]] = {}
         self._traces: dict[Path, Trace] = {}
-        self._feeds: dict[Path, Feed] = {}
-        self._begun: dict[Path, Ready] = {}
-        self._from_log: set[Path] = set()
-        self._unconfirmed: set[Path] = set()
         self._stopped: set[Path] = set()
         self._cut_off: set[Path] = set()
+
+    def _streams(self) -> Streams | None:
+        if self.stream is None:
+            return None
+        return Streams(
+            self.work,
+            self.step.name,
+            self.stream.source,
+            logged=lambda path: self._outcome(path) is not None,
+        )
 
     # --- the loop ---------------------------------------------------------------------------
 
@@ -77,41 +84,46 @@ class StepLoop:
             case Ready():
                 await self._call(decision)
             case Skip():
-                if self.stream is not None:
-                    self._let_go(decision.path, over=True)
+                if self.streams is not None:
+                    self.streams.over(decision.path)
                 await self._skip(decision)
-            case CutOff():
-                if not await self._stream_over(decision.path):
-                    await self._skip(decision)
             case Forward():
                 await self._forward(decision.message)
-            case FeedDecision():
-                await self._put(decision)
-            case Drop():
-                if decision.number is None:
-                    self._feeds.pop(decision.path, None)
-                elif self._feed(decision.path).drop(decision.number) or (
-                    decision.path in self._from_log  # what it had read, nobody knows
-                ):
-                    await self._call_again(decision.path)
-            case Finish():
-                self._feed(decision.path).finish()
-                self._let_go(decision.path)
             case Cancel():
-                self._begun.pop(decision.path, None)  # the join says when it may be called again
+                if self.streams is not None:
+                    self.streams.hold(decision.path)
                 await self._cancel(decision.path)
+            case _:
+                assert self.streams is not None, "only a step that reads a Stream is told of one"
+                await self._act_on_stream(self.streams, decision)
+
+    async def _act_on_stream(
+        self, streams: Streams, decision: FeedDecision | Drop | Finish | CutOff
+    ) -> None:
+        path = decision.path
+        match decision:
+            case FeedDecision():
+                if decision.fresh and streams.unconfirmed(path):
+                    await self._call_again(streams, path)
+                await streams.feed(path).put(decision.number, decision.value)
+            case Finish():
+                streams.finish(path)
+            case Drop(number=None):
+                streams.forget(path)
+            case Drop(number=int(number)):
+                if streams.drop(path, number):
+                    await self._call_again(streams, path)
+            case CutOff():
+                if not await self._cut(streams, path):
+                    await self._skip(decision)
 
     async def _call(self, ready: Ready) -> None:
         """Now and here, or in a task of its own as soon as there is a slot."""
         if self._calls is None:
             await self._perform(ready)
             return
-        if self.stream is not None:
-            self._begun[ready.path] = ready
-            if self._logged(ready) is not None:
-                self._from_log.add(ready.path)
-                self._unconfirmed.add(ready.path)
-                self._feed(ready.path).abandon()  # it need not read, unless its values have changed
+        if self.streams is not None:
+            self.streams.begin(ready)
         if self._slots is not None:
             await self._slots.acquire()
         task = self._start(ready.path, self._perform(ready))
@@ -165,92 +177,42 @@ class StepLoop:
         self._tell_skipped(path)
         await self.outlets.fail(path, fresh=decision.fresh)
 
-    async def _stream_over(self, path: Path) -> bool:
+    async def _cut(self, streams: Streams, path: Path) -> bool:
         """The Stream has failed. Whether the call had read all it wanted; if not, stop it."""
-        feed = self._feed(path)
+        feed = streams.feed(path)
         over = feed.abandoned
         feed.finish()
         if not over:
             self._cut_off.add(path)
             await self._stop(path)
             self._cut_off.discard(path)
-        self._let_go(path, over=True)
+        streams.over(path)
         return over
+
+    async def _call_again(self, streams: Streams, path: Path) -> None:
+        """A value that a Stream had been given is superseded: call again from the first value."""
+        await self._cancel(path)
+        again = streams.again(path)
+        if again is not None:
+            await self._call(again)
 
     def _tell_skipped(self, path: Path) -> None:
         """Say so where the log holds something of this item, which counts no more."""
-        trace, logged = self._trace(path), self._logged(Ready(path, {}))
+        trace, logged = self._trace(path), self._outcome(path)
         if not self.join.retain:
             self._traces.pop(path, None)
         if trace.attempt and not (logged is not None and logged.failed):
             self.work.tell_skipped(self.step.name, path, trace.attempt)
 
-    # --- a Stream's values ------------------------------------------------------------------
-
-    async def _put(self, decision: FeedDecision) -> None:
-        if decision.fresh and decision.path in self._unconfirmed:
-            await self._call_again(decision.path)
-        await self._feed(decision.path).put(decision.number, decision.value)
-
-    async def _call_again(self, path: Path) -> None:
-        """A value that a Stream had been given is superseded: call again from the first value."""
-        await self._cancel(path)
-        self._from_log.discard(path)
-        self._unconfirmed.discard(path)
-        begun = self._begun.get(path)
-        if begun is not None:
-            await self._call(Ready(begun.path, begun.arguments, fresh=True))
-
-    async def _confirmed(self, path: Path) -> bool:
-        """The log says what a call made of its Stream; but a reader may stop early, and the
-        stream's values be others this time, or fewer. Wait until it is clear; say whether what
-        the log has still holds."""
-        feed = self._feed(path)
-        logged = self._values_logged(path)
-        await feed.reached(logged)
-        self._unconfirmed.discard(path)
-        if logged is not None and feed.total < logged:
-            return False
-        if self.step.name not in self.work.graph.unsettled:
-            feed.release()
-        return True
-
-    def _values_logged(self, path: Path) -> int | None:
-        """How many values of this call's Stream the log holds; None: not known, all of them."""
-        recovered, stream = self.work.recovered, self.stream
-        if recovered is None or stream is None or not self.work.graph.steps[stream.source].yields:
-            return None
-        return len(recovered.trace(stream.source, path[-1] if path else None).digests)
-
-    def _feed(self, path: Path) -> Feed:
-        feed = self._feeds.get(path)
-        if feed is None:
-            keep = self._keeps_feed or self._logged(Ready(path, {})) is not None
-            feed = self._feeds[path] = Feed(self.step.buffer.size, keep=keep, load=load)
-        return feed
-
-    @property
-    def _keeps_feed(self) -> bool:
-        step = self.step
-        again = step.attempts > 1 or step.fallback is not None
-        return again or step.name in self.work.graph.unsettled
-
-    def _let_go(self, path: Path, *, over: bool = False) -> None:
-        """Forget a feed when its values have ended and so has the call."""
-        feed = self._feed(path)
-        if over:
-            feed.abandon()
-        done = feed.ended and feed.abandoned and path not in self._unconfirmed
-        if done and self.step.name not in self.work.graph.unsettled:
-            del self._feeds[path]
-            self._from_log.discard(path)
-            self._begun.pop(path, None)
-
     # --- one call ---------------------------------------------------------------------------
 
     async def _perform(self, ready: Ready) -> None:
-        outcome = self._logged(ready)
-        if outcome is not None and self.stream and not await self._confirmed(ready.path):
+        outcome = None if ready.fresh else self._outcome(ready.path)
+        if (
+            outcome is not None
+            and self.streams is not None
+            and not await self.streams.confirmed(ready.path)
+        ):
             outcome, ready.fresh = None, True
         if outcome is not None:
             await self._repeat(ready.path, outcome)
@@ -264,13 +226,14 @@ class StepLoop:
             if self.work.journal.crowded:
                 await self.work.journal.room()
             await self._work(ready)
-        if self.stream is not None:
-            self._let_go(ready.path, over=True)
+        if self.streams is not None:
+            self.streams.over(ready.path)
 
-    def _logged(self, ready: Ready) -> Outcome | None:
-        if self.work.recovered is None or ready.fresh:
+    def _outcome(self, path: Path) -> Outcome | None:
+        """What the log of an earlier worker has for this item."""
+        if self.work.recovered is None:
             return None
-        item = ready.path[-1] if ready.path else None
+        item = path[-1] if path else None
         return self.work.recovered.outcomes.get((self.step.name, item))
 
     async def _work(self, ready: Ready) -> None:
@@ -300,8 +263,8 @@ class StepLoop:
         self._through(ready.path, performance)
         self._observe("done", began)
         self.work.missing.pop((self.step.name, ready.path), None)
-        if self.stream is not None:
-            self._feed(ready.path).abandon()  # it may have stopped reading before the end
+        if self.streams is not None:
+            self.streams.feed(ready.path).abandon()  # it may have stopped before the end
         if self.step.yields:
             await self.outlets.end(ready.path, performance.count)
             await self.outlets.value(ready.path, value, fresh=ready.fresh)
@@ -337,9 +300,9 @@ class StepLoop:
         arguments = ready.arguments
         if self.work.recovered is not None:
             arguments = {name: load(value) for name, value in arguments.items()}
-        if self.stream is None:
+        if self.stream is None or self.streams is None:
             return lambda: arguments
-        name, feed = self.stream.parameter, self._feed(ready.path)
+        name, feed = self.stream.parameter, self.streams.feed(ready.path)
         return lambda: {**arguments, name: feed.reader()}
 
     # --- what follows -----------------------------------------------------------------------
@@ -356,8 +319,8 @@ class StepLoop:
     async def _repeat(self, path: Path, outcome: Outcome) -> None:
         """The outcome that the log holds, once more through the arrows."""
         if outcome.code == INPUT_FAILED:
-            if self.stream is not None:
-                self._feed(path).abandon()
+            if self.streams is not None:
+                self.streams.feed(path).abandon()
             await self.outlets.fail(path)
         elif outcome.failed:
             error = StepError(outcome.message, code=outcome.code, retryable=outcome.retryable)
@@ -386,8 +349,8 @@ class StepLoop:
     ) -> None:
         """It failed for good, and that is told. What that means for the others."""
         self._note_failure(path, error)
-        if self.stream is not None:
-            self._feed(path).abandon()
+        if self.streams is not None:
+            self.streams.feed(path).abandon()
         if self.step.optional:
             await self.outlets.end(path, delivered)
             await self.outlets.value(path, None, fresh=fresh)

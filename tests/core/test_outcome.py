@@ -163,6 +163,13 @@ def test_items_of_elements_that_are_no_more_do_not_count():
     assert found.result() == ["A"]
 
 
+def test_what_failed_after_all_has_no_value_and_no_elements():
+    found = fold(single(), made("word", "a"), broke("word", code=INPUT_FAILED))
+    assert found.result() is None
+    before = [made("links", ["a", "b"], 0), made("page", "A", 0), made("page", "B", 1)]
+    assert fold(mapped(), *before, broke("links", 0)).result() == []
+
+
 def test_what_the_run_says_at_its_end_is_what_counts():
     missing = [{"step": "word", "code": "late"}]
     told = {"partial": True, "missing": missing}

@@ -212,6 +212,19 @@ def test_an_internal_steps_value_was_not_kept():
     assert found.trace("picture", 0).finished
 
 
+def test_an_internal_step_is_unfinished_again_when_what_it_was_made_of_is_superseded():
+    found = recovered(
+        made("upper", 0, "A"),
+        made("upper", 1, "B"),
+        began("picture", 0),
+        made("picture", 0),
+        began("picture", 1),
+        made("picture", 1),
+        began("upper", 0, attempt=2),
+    )
+    assert [found.trace("picture", item).finished for item in (0, 1)] == [False, True]
+
+
 def test_what_nobody_reads_is_not_held():
     found = recovered(made("book", None, "x" * 1000))
     assert found.outcomes["book", None].raw == b"null"

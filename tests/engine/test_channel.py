@@ -91,6 +91,18 @@ async def test_two_writers_let_in_at_once_do_not_overfill():
     assert [found.pop(), found.pop()] == ["e", "f"]
 
 
+async def test_a_writer_that_is_cancelled_gets_nothing_in_and_holds_nobody_up():
+    found = channel(1)
+    await found.put("a")
+    first, second = (asyncio.create_task(found.put(name)) for name in "bc")
+    await asyncio.sleep(0)
+    first.cancel()
+    assert found.pop() == "a"  # before the cancelled writer has had its turn
+    await second
+    assert first.cancelled()
+    assert found.pop() == "c"
+
+
 async def test_the_reader_is_woken_by_values_and_by_the_end():
     woken = []
     found = Channel(3, lambda: woken.append(1))

@@ -431,9 +431,22 @@ async def test_an_engine_that_slept_through_its_lease_takes_its_own_run_up_again
 
             return call
 
+    pipeline, at_once = Pipeline("p"), [0, 0]
+
+    @pipeline.step
+    async def nap(seconds: float) -> float:
+        at_once[0] += 1
+        at_once[1] = max(at_once)
+        try:
+            await asyncio.sleep(seconds)
+        finally:
+            await asyncio.sleep(2)  # it takes its time to end
+            at_once[0] -= 1
+        return seconds
+
     store = Sleepy(MemoryStore())
     store.awake.set()
-    found = engine(sleeper(), store, lease_ttl=6.0, poll=1.0)
+    found = engine(pipeline, store, lease_ttl=6.0, poll=1.0)
     await found.open()
     run, _ = await found.start(napping(60))
     await asyncio.sleep(1)
@@ -443,6 +456,7 @@ async def test_an_engine_that_slept_through_its_lease_takes_its_own_run_up_again
     log = await events(found, run.id)
     assert log[-1].type == "run.completed"
     assert [e.seq for e in log] == list(range(1, len(log) + 1))
+    assert at_once == [0, 1], "the old attempt was still under way when the new one began"
     await asyncio.sleep(20)
     assert found.worker.busy == 0
     assert len(found.tails) == 0

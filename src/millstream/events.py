@@ -8,7 +8,7 @@ Imports the standard library and msgspec alone; knows no store, no clock and no 
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import msgspec
 from msgspec import UNSET, Struct, UnsetType
@@ -26,6 +26,9 @@ STEP_PROGRESS: Final = "step.progress"
 STEP_PARTIAL: Final = "step.partial"
 STEP_RESULT: Final = "step.result"
 STEP_FAILED: Final = "step.failed"
+STEP_DEGRADED: Final = "step.degraded"
+STEP_RECOVERED: Final = "step.recovered"
+FLOW_DROPPED: Final = "flow.dropped"
 LOG_GAP: Final = "log.gap"
 LOG_MERGED: Final = "log.merged"
 
@@ -35,7 +38,7 @@ TERMINAL: Final = frozenset({RUN_COMPLETED, RUN_FAILED, RUN_CANCELLED})
 NOTICES: Final = frozenset({LOG_GAP, LOG_MERGED})
 """Told in-band to one reader; they stand in no log. Their `seq` is the last position they cover."""
 
-RESERVED: Final = ("run.", "step.", "log.")
+RESERVED: Final = ("run.", "step.", "log.", "flow.")
 """Prefixes that an app's own event names (`Context.emit`) may not have."""
 
 
@@ -101,21 +104,75 @@ class RawEvent(Struct, frozen=True, omit_defaults=True, gc=False):
     data: msgspec.Raw | UnsetType = UNSET
 
 
-class Segment(Struct, frozen=True):
-    """Consecutive events of one log, encoded: what one flush gathered, and one stored record."""
+class Strip:
+    """Consecutive events that differ in nothing but position and data: a stream of partials.
 
-    first: Position
-    events: tuple[bytes, ...]
+    `line` is their common form, a template with the holes `%d` (position) and `%b` (data); `kind`
+    their type. Bytes are made of them once, in the form that is asked for.
+    """
+
+    __slots__ = ("data", "kind", "line")
+
+    def __init__(self, kind: bytes, line: bytes, data: list[bytes]) -> None:
+        self.kind, self.line, self.data = kind, line, data
+
+    def filled(self, template: bytes, first: Position) -> list[bytes]:
+        """`template`, which has the holes of `line`, once for each event."""
+        return [template % numbered for numbered in enumerate(self.data, first)]
+
+
+Piece = bytes | Strip
+"""One encoded event, or many that are alike."""
+
+
+class Segment:
+    """Consecutive events of one log, encoded: what one flush gathered, and one stored record.
+    To its readers it never changes. `size` is the bytes as NDJSON; `mergeable` says whether there
+    may be progress in it that a lagging reader need not be told."""
+
+    __slots__ = ("_plain", "first", "last", "mergeable", "pieces", "size")
+
+    def __init__(self, first: Position, events: Iterable[bytes]) -> None:
+        self.first = first
+        self.pieces: tuple[Piece, ...] = tuple(events)
+        self.last = first + len(self.pieces) - 1
+        self.size = sum(map(len, self.pieces)) + len(self.pieces)  # type: ignore[arg-type]
+        self._plain = self.mergeable = True
+
+    @classmethod
+    def of(
+        cls,
+        pieces: Iterable[Piece],
+        *,
+        first: Position,
+        last: Position,
+        size: int,
+        mergeable: bool = True,
+    ) -> Self:
+        """A segment of pieces whose count and size are known. `size` may be rough."""
+        made = cls.__new__(cls)
+        made.first, made.last, made.size, made.pieces = first, last, size, tuple(pieces)
+        made._plain, made.mergeable = False, mergeable
+        return made
 
     @property
-    def last(self) -> Position:
-        """The position of its last event."""
-        return self.first + len(self.events) - 1
+    def events(self) -> tuple[bytes, ...]:
+        """Each event by itself. They then stand in the place of the strips: one copy is enough."""
+        if not self._plain:
+            self.pieces, self._plain = tuple(self._lines(b"")), True
+        return self.pieces  # type: ignore[return-value]
 
-    @property
-    def size(self) -> int:
-        """Bytes as NDJSON."""
-        return sum(map(len, self.events)) + len(self.events)
+    def _lines(self, end: bytes) -> list[bytes]:
+        lines: list[bytes] = []
+        for piece in self.pieces:
+            if isinstance(piece, bytes):
+                lines.append(piece + end)
+            else:
+                lines += piece.filled(piece.line + end, self.first + len(lines))
+        return lines
+
+    def __len__(self) -> int:
+        return self.last - self.first + 1
 
     def after(self, cursor: Position) -> "Segment":
         """The part behind `cursor`; itself where all of it is."""
@@ -125,12 +182,23 @@ class Segment(Struct, frozen=True):
 
     def ndjson(self) -> bytes:
         """One envelope a line: the stored form, and the NDJSON wire."""
-        return b"\n".join(self.events) + b"\n" if self.events else b""
+        return b"".join(self._lines(b"\n"))
 
     @classmethod
     def from_ndjson(cls, first: Position, lines: bytes) -> "Segment":
         """The reverse of `ndjson`. (JSON never holds a raw line feed.)"""
-        return cls(first, tuple(lines.splitlines()))
+        return cls(first, lines.splitlines())
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Segment):
+            return NotImplemented
+        return self.first == other.first and self.events == other.events
+
+    def __hash__(self) -> int:
+        return hash((self.first, self.last))
+
+    def __repr__(self) -> str:
+        return f"Segment({self.first}, {self.events!r})"
 
 
 def _plain(value: Any) -> Any:

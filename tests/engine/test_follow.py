@@ -177,14 +177,14 @@ def test_readers_at_the_edge_share_one_segment():
         await store.append("r", epoch, found)
         tail.publish(found, ended=False)
         batches = [await reader.next() for reader in readers]
-        shared = {id(batch.shared) for batch in batches if batch is not None}
+        shared = {id(each) for batch in batches if batch is not None for each in batch.shared}
         assert len(shared) == 1
-        assert None not in [batch and batch.shared for batch in batches]
+        assert all(batch and len(batch.shared) == 1 for batch in batches)
         late = follower(store, tails, 2)
         await late.open()
         batch = await late.next()
         assert batch is not None
-        assert batch.shared is None
+        assert not batch.shared
         assert [decode(each).seq for each in batch.events] == [3]
 
     run_virtual(main())

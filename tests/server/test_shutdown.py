@@ -1,11 +1,15 @@
 """Shutting down: streams end well, say when to come back, and nobody's run is cancelled by it."""
 
 import asyncio
+import time
 
 import pytest
 from serving import NDJSON, SSE, follow, make_app, serving, until
 
+from millstream.engine.follow import Follower
+from millstream.engine.tail import Tails
 from millstream.server.delivery import EventStream, Streams
+from millstream.stores.memory import MemoryStore
 from millstream.wire.sse import SSE as SSE_WIRE
 
 
@@ -67,17 +71,12 @@ async def test_draining_twice_and_leaving_meanwhile_breaks_nothing(tmp_path):
 async def test_poking_at_any_moment_is_safe():
     """Its wait may just be over for another reason: the heartbeat, an event, a poke before."""
 
-    class Never:
-        run, cursor, ready = "r", 0, False
-
-        async def next(self):
-            await asyncio.Event().wait()
-
-        def close(self):
-            pass
-
+    tails = Tails(time.time)
+    tails.begin("r", last=1)
+    follower = Follower(MemoryStore(), tails, "r", 1, now=time.time)
+    await follower.open()
     streams = Streams(heartbeat=0.0, stall_timeout=1.0)
-    stream = EventStream(Never(), SSE_WIRE, streams)  # type: ignore[arg-type]
+    stream = EventStream(follower, SSE_WIRE, streams)
     sent = []
 
     async def send(message):

@@ -5,10 +5,11 @@ import json
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from sse_parsers import naive, spec
 
 from millstream.errors import MillstreamError, RequestError
-from millstream.events import Event, decode, encode
+from millstream.events import Event, Segment, Strip, decode, encode
 from millstream.wire import kind, position, websocket
 from millstream.wire.dialect import Framer, Message
 from millstream.wire.ndjson import NDJSON
@@ -49,6 +50,37 @@ def test_sse_to_a_parser_of_the_specification(given):
     blocks = list(spec(SSE.frames(lines)))
     assert [(b.event, b.id) for b in blocks] == [(one_line(e.type), str(e.seq)) for e in given]
     assert [b.data.encode() for b in blocks] == lines
+
+
+def strip(step: str, values: list[object]) -> Strip:
+    """What a pen makes of them."""
+    blank = encode(Event(run="a % b", seq=0, type="step.partial", step=step, time="now"))
+    line = blank[:-1].replace(b"%", b"%%").replace(b'"seq":0', b'"seq":%d', 1)
+    return Strip(b"step.partial", line + b',"data":%b}', [encode(value) for value in values])
+
+
+strips = st.builds(strip, st.text(min_size=1), st.lists(json_values, min_size=1, max_size=5))
+
+
+@given(st.integers(1, 2**53), st.lists(events | strips, max_size=6))
+def test_a_segment_of_strips_is_its_events_on_every_wire(first, given):
+    pieces, seq = [], first
+    for piece in given:
+        told = encode(replace(piece, seq=seq)) if isinstance(piece, Event) else piece
+        pieces.append(told)
+        seq += len(told.data) if isinstance(told, Strip) else 1
+
+    def segment() -> Segment:
+        return Segment.of(pieces, first=first, last=seq - 1, size=0)
+
+    lines = segment().events
+    assert [decode(line).seq for line in lines] == list(range(first, seq))
+    sent = [[decode(p).data] if isinstance(p, bytes) else map(json.loads, p.data) for p in pieces]
+    assert [decode(line).data for line in lines] == [data for each in sent for data in each]
+    assert SSE.segment(segment()) == SSE.frames(lines)
+    assert NDJSON.segment(segment()) == segment().ndjson() == NDJSON.frames(lines)
+    assert segment() == Segment(first, lines)
+    assert segment().after(first) == Segment(first, lines).after(first)
 
 
 @given(st.lists(events, max_size=6))

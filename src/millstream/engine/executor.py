@@ -122,13 +122,13 @@ class Line:
     def __init__(self, emit: Emit, call: Call) -> None:
         task = asyncio.current_task()
         assert task is not None, "an executor is awaited by a task"
-        self._emit, self.step, self._task = emit, call.facts.step, task
-        self._before, self._open = task.cancelling(), True
+        self.emit, self.step, self.cancelling = emit, call.facts.step, task.cancelling
+        self.before, self._open = task.cancelling(), True
 
     @property
     def left(self) -> bool:
         """Whether the caller was cancelled since the call began."""
-        return self._task.cancelling() > self._before
+        return self.cancelling() > self.before
 
     def stopped(self) -> bool:
         """Whether the work is no longer wanted. Any thread may ask."""
@@ -137,13 +137,13 @@ class Line:
     def send(self, type: str, data: Any) -> None:
         """Hand an event on, or drop it."""
         if not self.stopped():
-            self._emit.send(type, data)
+            self.emit.send(type, data)
 
     def partial(self, value: Any) -> Awaitable[None] | None:
         """Hand a value on; see Emit. Raises CancelledError where nobody wants it any more."""
-        if not self._open or self._task.cancelling() > self._before:
+        if not self._open or self.cancelling() > self.before:
             raise asyncio.CancelledError
-        return self._emit.partial(value)
+        return self.emit.partial(value)
 
     def __enter__(self) -> "Line":
         return self
@@ -217,9 +217,12 @@ class Inline:
 
     async def _read_async(self, values: AsyncGenerator[Any, None], line: Line) -> None:
         count = 0
+        partial, cancelling, before = line.emit.partial, line.cancelling, line.before
         async with aclosing(values):
             async for value in values:
-                full = line.partial(value)
+                if cancelling() > before:  # as `line.partial`, without a call for each value
+                    raise asyncio.CancelledError
+                full = partial(value)
                 if full is not None:
                     await full
                 count += 1

@@ -1,10 +1,12 @@
 """Following a log: from a cursor through catch-up and live edge to the end, without a seam (law 4).
 
-A follower is a cursor and a place in the tail's list of waiters. It reads when its client has
-taken what it was given, never ahead.
+A follower is a cursor and a place in the tail's list. It reads when its client has taken what it
+was given, never ahead. At the live edge it may take what is published at once (`live`), without a
+turn of the loop between.
 """
 
-from collections.abc import AsyncIterator, Callable
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
 
 from msgspec import Struct
 
@@ -23,12 +25,19 @@ LAGGING_EVENTS = 64
 
 
 class Batch(Struct, frozen=True):
-    """Events for one write. `last` is the cursor after it. `shared` is set where the batch is one
-    whole live segment, whose framing all readers share."""
+    """Events for one write. `last` is the cursor after it. `shared` is set where the batch is whole
+    live segments, whose framings all readers share; `lines` where it is anything else."""
 
-    events: list[bytes]
     last: Position
-    shared: Shared | None = None
+    lines: tuple[bytes, ...] = ()
+    shared: tuple[Shared, ...] = ()
+
+    @property
+    def events(self) -> tuple[bytes, ...]:
+        """Each event by itself."""
+        if not self.shared:
+            return self.lines
+        return tuple(line for shared in self.shared for line in shared.segment.events)
 
 
 class Follower:
@@ -40,6 +49,8 @@ class Follower:
         self._store, self._tails, self._now = store, tails, now
         self.run, self.cursor = run, after
         self._tail: Tail | None = None
+        self._take: Callable[[Batch], bool] | None = None
+        self._parked: asyncio.Future[None] | None = None
 
     async def open(self) -> Edge:
         """Begin. Raises NotFound where there is no such run."""
@@ -102,20 +113,55 @@ class Follower:
                     if batch is not None:
                         return batch
 
+    # --- at the live edge -------------------------------------------------------------------
+
+    async def live(self, take: Callable[[Batch], bool]) -> None:
+        """Wait at the live edge; `take` is called with what is published, the moment it is, and
+        says whether it has taken it. Returns when there is something else to do: a batch was not
+        taken, the log has ended, or somebody called `wake`."""
+        tail = self._tail
+        if tail is None or self.ready:
+            return
+        self._take, self._parked = take, asyncio.get_running_loop().create_future()
+        tail.listen(self)
+        try:
+            await self._parked
+        finally:
+            tail.unlisten(self)
+            self._take = self._parked = None
+
+    def offer(self, shared: Shared, *, ended: bool) -> None:
+        """See `tail.Listener`."""
+        segment, take = shared.segment, self._take
+        at_edge = segment.first == self.cursor + 1
+        if at_edge and take is not None and take(Batch(segment.last, shared=(shared,))):
+            self.cursor = segment.last
+            if not ended:
+                return
+        self.wake()
+
+    def wake(self) -> None:
+        """End `live`, if it is under way."""
+        if self._parked is not None and not self._parked.done():
+            self._parked.set_result(None)
+
+    # --- batches ----------------------------------------------------------------------------
+
     def _from_tail(self, tail: Tail) -> Batch:
         waiting = tail.since(self.cursor)
-        first = waiting[0]
-        if len(waiting) == 1 and first.segment.first > self.cursor:  # it does not lag
-            return self._hand_out(list(first.segment.events), first.segment.last, first)
-        taken: list[bytes] = []
+        whole = waiting[0].segment.first > self.cursor
+        if whole and (len(waiting) == 1 or not any(s.segment.mergeable for s in waiting)):
+            taken = _fitting(waiting)
+            return self._hand_out(Batch(taken[-1].segment.last, shared=taken))
+        lines: list[bytes] = []
         size = 0
         for shared in waiting:
-            segment = shared.segment.after(self.cursor + len(taken))
-            if taken and size + segment.size > BATCH_BYTES:
+            segment = shared.segment.after(self.cursor + len(lines))
+            if lines and size + segment.size > BATCH_BYTES:
                 break
-            taken += segment.events
+            lines += segment.events
             size += segment.size
-        return self._merged(taken)
+        return self._merged(lines)
 
     async def _from_store(self, tail: Tail) -> Batch | None:
         page = await self._store.read(self.run, self.cursor, max_bytes=BATCH_BYTES)
@@ -132,12 +178,22 @@ class Follower:
         last = self.cursor + len(events)
         if len(events) >= LAGGING_EVENTS:
             events = replay.merge(self.run, events, self.cursor + 1, iso(self._now()))
-        return self._hand_out(events, last)
+        return self._hand_out(Batch(last, tuple(events)))
 
     def _gap(self, tail: Tail) -> Batch:
         told = replay.gap(self.run, self.cursor, tail.first, iso(self._now()))
-        return self._hand_out([told], tail.first - 1)
+        return self._hand_out(Batch(tail.first - 1, (told,)))
 
-    def _hand_out(self, events: list[bytes], last: Position, shared: Shared | None = None) -> Batch:
-        self.cursor = last
-        return Batch(events, last, shared)
+    def _hand_out(self, batch: Batch) -> Batch:
+        self.cursor = batch.last
+        return batch
+
+
+def _fitting(waiting: Sequence[Shared]) -> tuple[Shared, ...]:
+    """As many of them as one batch may hold; at least one."""
+    size = 0
+    for count, shared in enumerate(waiting):
+        size += shared.segment.size
+        if count and size > BATCH_BYTES:
+            return tuple(waiting[:count])
+    return tuple(waiting)

@@ -15,10 +15,9 @@ from millstream.engine.channel import Signal
 from millstream.engine.observer import Observer
 from millstream.engine.tail import Tail
 from millstream.errors import StaleEpoch, StoreError
-from millstream.events import STEP_PROGRESS, Event, Position, Segment, encode, iso
+from millstream.events import STEP_PROGRESS, Event, Piece, Position, Segment, Strip, encode, iso
 from millstream.store import Lease, Mark, Store
 
-MAX_EVENTS = 256
 MAX_BYTES = 65_536
 """A writer stops when this much is not yet durable, so that the engine cannot outrun the store."""
 
@@ -26,32 +25,56 @@ FIRST_PAUSE, MAX_PAUSE = 0.05, 5.0
 """Seconds between tries while the store is out of reach: at first, and at most."""
 
 
+_Teller = tuple[str | None, int | None, int]
+"""Step, item and attempt."""
+
+
 class Pen:
     """Writes one kind of event of one step, item and attempt. What is the same in all of them was
-    encoded when it was made: a stream of partials costs its data and its number."""
+    encoded when it was made: a stream of partials costs its data.
 
-    __slots__ = ("_head", "_journal", "_middle")
+    Events of the same millisecond are one `Strip`. This is the path that every partial takes.
+    """
 
-    def __init__(self, journal: "Journal", blank: bytes) -> None:
+    __slots__ = ("_head", "_journal", "_kind", "_middle", "_strip", "_weight")
+
+    def __init__(self, journal: "Journal", kind: bytes, blank: bytes) -> None:
         """`blank` is the event encoded with position 0, no time and no data."""
-        head, middle = blank[:-1].split(b'"seq":0', 1)
-        self._journal = journal
-        self._head, self._middle = head + b'"seq":', middle + b',"time":"'
+        head, middle = blank[:-1].replace(b"%", b"%%").split(b'"seq":0', 1)
+        self._journal, self._kind = journal, kind
+        self._head, self._middle = head + b'"seq":%d', middle + b',"time":"'
+        self._strip: Strip | None = None
+        self._weight = 0
 
     def write(self, data: Any) -> int:
-        """Append an event with this data; see `Journal.append`."""
+        """Append an event with this data; see `Journal.append`. (Its size may be a digit off.)"""
+        journal = self._journal
+        encoded = encode(data)
+        strip = self._strip
+        if (
+            strip is None
+            or strip is not journal.strip
+            or not journal.since <= journal.now() < journal.until
+        ):
+            strip = self._begin()
+        strip.data.append(encoded)
+        size = len(encoded) + self._weight
+        journal.seq += 1
+        journal.weight += size
+        if journal.weight >= MAX_BYTES:
+            journal.crowded = True
+        return size
+
+    def _begin(self) -> Strip:
+        """A new strip: of another millisecond, behind another event, after a flush."""
         journal = self._journal
         if journal.error is not None:
             raise journal.error
-        encoded, position = encode(data), journal.seq + 1
-        line = b'%b%d%b%b","data":%b}' % (
-            self._head,
-            position,
-            self._middle,
-            journal.stamp(),
-            encoded,
-        )
-        return journal.put(line)
+        line = b'%b%b%b","data":%%b}' % (self._head, self._middle, journal.stamp())
+        self._weight = len(line % (journal.seq + 1, b""))
+        strip = self._strip = Strip(self._kind, line, [])
+        journal.take(strip)
+        return strip
 
 
 class Journal:
@@ -66,18 +89,24 @@ class Journal:
         now: Callable[[], float],
         observer: Observer,
     ) -> None:
-        self._store, self._tail, self._now, self._observer = store, tail, now, observer
+        self._store, self._tail, self._observer = store, tail, observer
+        self.now = now
         self._run, self._epoch = lease.run.id, lease.epoch
         self._state: str | None = lease.run.state
         self.seq: Position = lease.run.seq
         """The position of the last event appended."""
         self._durable: Position = lease.run.seq
-        self._pending: list[bytes] = []
-        self._bytes = 0
-        self._stamped = (-1, b"")
+        self._pending: list[Piece] = []
+        self.weight = 0
+        """Bytes of what is pending."""
+        self.strip: Strip | None = None
+        """The strip that is the last of what is pending."""
+        self._stamp = b""
+        self.since = self.until = 0.0
+        """The millisecond of the last stamp."""
         self.crowded = False
         """Whether a writer should wait for `room`."""
-        self._progress: dict[tuple[str | None, int | None, int], int] = {}
+        self._progress: dict[_Teller, tuple[int, Position]] = {}
         self._mark: Mark | None = None
         self._work = Signal()
         self._flushed: list[asyncio.Future[None]] = []
@@ -115,12 +144,12 @@ class Journal:
         if self.error is not None:
             raise self.error
         state = lifecycle.after(self._state, type)
-        moment = self._now()
+        moment = self.now()
         earlier = self._superseded(type, (step, item, attempt))
         line = encode(
             Event(
                 run=self._run,
-                seq=self.seq + 1 if earlier is None else self._position(earlier),
+                seq=self.seq + 1 if earlier is None else earlier[1],
                 type=type,
                 step=step,
                 item=item,
@@ -133,15 +162,25 @@ class Journal:
             )
         )
         if earlier is not None:
-            self._bytes += len(line) - len(self._pending[earlier])
-            self._pending[earlier] = line
+            self._pending[earlier[0]] = line
             return len(line)
         if type == STEP_PROGRESS:
-            self._progress[step, item, attempt] = len(self._pending)
+            self._progress[step, item, attempt] = len(self._pending), self.seq + 1
         if state != self._state:
             self._state = state
             self._mark = Mark(state, moment)  # type: ignore[arg-type]
-        return self.put(line)
+        self.take(line)
+        self.seq += 1
+        self.weight += len(line)
+        self.crowded = self.crowded or self.weight >= MAX_BYTES
+        return len(line)
+
+    def take(self, piece: Piece) -> None:
+        """Pend it. (A strip grows while it pends.)"""
+        if not self._pending:
+            self._work.set()
+        self._pending.append(piece)
+        self.strip = None if isinstance(piece, bytes) else piece
 
     def pen(self, type: str, *, step: str, item: int | None, attempt: int, fallback: bool) -> Pen:
         """A pen for many events that differ in nothing but their data."""
@@ -155,36 +194,22 @@ class Journal:
             attempt=attempt,
             fallback=fallback,
         )
-        return Pen(self, encode(blank))
+        return Pen(self, type.encode(), encode(blank))
 
     def stamp(self) -> bytes:
         """This moment, as events tell it."""
-        milliseconds = int(self._now() * 1000)
-        if milliseconds != self._stamped[0]:
-            self._stamped = milliseconds, iso(milliseconds / 1000).encode()
-        return self._stamped[1]
+        moment = self.now()
+        if not self.since <= moment < self.until:
+            milliseconds = int(moment * 1000)
+            self.since, self.until = milliseconds / 1000, (milliseconds + 1) / 1000
+            self._stamp = iso(self.since).encode()
+        return self._stamp
 
-    def put(self, line: bytes) -> int:
-        """Take an encoded event as the next one; its size."""
-        self.seq += 1
-        if not self._pending:
-            self._work.set()
-        self._pending.append(line)
-        size = len(line)
-        self._bytes += size
-        if self._bytes >= MAX_BYTES or len(self._pending) >= MAX_EVENTS:
-            self.crowded = True
-        return size
-
-    def _superseded(self, type: str, of: tuple[str | None, int | None, int]) -> int | None:
+    def _superseded(self, type: str, of: _Teller) -> tuple[int, Position] | None:
         """Where the pending progress stands that this one replaces, if it is to replace one."""
         if type != STEP_PROGRESS or not self.crowded:
             return None
         return self._progress.get(of)
-
-    def _position(self, offset: int) -> Position:
-        """The position of a pending event."""
-        return self.seq - len(self._pending) + offset + 1
 
     async def room(self) -> None:
         """Wait until the store has caught up."""
@@ -207,8 +232,12 @@ class Journal:
     def lose(self) -> None:
         """The lease is gone: nothing more may be written."""
         if self.error is None:
-            self.error = StaleEpoch(self._run, self._epoch)
-            self._wake(self.error)
+            self._fail(StaleEpoch(self._run, self._epoch))
+
+    def _fail(self, error: Exception) -> None:
+        self.error = error
+        self.strip = None  # so that pens hear of it, too
+        self._wake(error)
 
     def close(self) -> None:
         """`run` ends when everything is flushed."""
@@ -225,18 +254,23 @@ class Journal:
                     return
                 await self._work.wait()
         except Exception as error:
-            self.error = error
-            self._wake(error)
+            self._fail(error)
             raise
 
     async def _flush_once(self) -> None:
-        segment = Segment(self._durable + 1, tuple(self._pending))
+        size = self.weight + self.seq - self._durable
+        segment = Segment.of(
+            self._pending,
+            first=self._durable + 1,
+            last=self.seq,
+            size=size,
+            mergeable=bool(self._progress),
+        )
         mark, self._mark = self._mark, None
-        size = self._bytes
-        self._pending, self._bytes, self._progress = [], 0, {}
+        self._pending, self.weight, self.strip, self._progress = [], 0, None, {}
         self.crowded = False
         await self._keep(segment, mark)
-        self._observer.flushed(len(segment.events), size)
+        self._observer.flushed(len(segment), size)
         self._durable = segment.last
         ended = mark is not None and mark.state in lifecycle.ENDED
         self._tail.publish(segment, ended=ended)

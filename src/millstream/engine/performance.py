@@ -170,23 +170,26 @@ class Performance:
         """One yielded value: into the log, then to its readers."""
         index = self.count
         self.count = index + 1
-        if self._pen is None:
+        pen = self._pen or self._take_pen()
+        if pen is None:
             change = self._log_partial(index, value)
         else:
             change = "new"
-            self._write_partial(self._pen, index, value)
+            try:
+                size = pen.write(value)
+            except TypeError as error:
+                raise _not_encodable(f"value {index}", error) from error
+            if self.values is not None:
+                self._weigh(size)
         if self.values is not None:
             self.values.append(value)
         if self._elements or self._journal.crowded:
             return self._hand_on(index, value, change)
         return None
 
-    def _log_partial(self, index: int, value: Any) -> str:
-        """Log it unless an earlier attempt did: "new", "same" or "other" than before."""
-        if not self.tracks:
-            if self.step.internal:
-                self._weigh(RESULT_LIST_BYTES + 1)
-                return "new"
+    def _take_pen(self) -> Pen | None:
+        """For values that are compared with none that were logged before."""
+        if not self.tracks and not self.step.internal:
             self._pen = self._journal.pen(
                 STEP_PARTIAL,
                 step=self.step.name,
@@ -194,7 +197,12 @@ class Performance:
                 attempt=self.attempt,
                 fallback=self.fallback,
             )
-            self._write_partial(self._pen, index, value)
+        return self._pen
+
+    def _log_partial(self, index: int, value: Any) -> str:
+        """Log it unless an earlier attempt did: "new", "same" or "other" than before."""
+        if not self.tracks:  # then it is internal: kept nowhere
+            self._weigh(RESULT_LIST_BYTES + 1)
             return "new"
         raw = self._encode_partial(index, value)
         known = self.digests[index] if index < len(self.digests) else None
@@ -225,14 +233,6 @@ class Performance:
         self.value_bytes += size
         if self.value_bytes > RESULT_LIST_BYTES and not self.outlets.wants_values:
             self.values = None
-
-    def _write_partial(self, pen: Pen, index: int, value: Any) -> None:
-        try:
-            size = pen.write(value)
-        except TypeError as error:
-            raise _not_encodable(f"value {index}", error) from error
-        if self.values is not None:
-            self._weigh(size)
 
     async def _hand_on(self, index: int, value: Any, change: str) -> None:
         """To its readers, and not before there is room; the step's own time stands still."""

@@ -7,6 +7,7 @@ A reader costs one entry in a list while it waits, and nothing else.
 import asyncio
 from collections import deque
 from collections.abc import Callable
+from typing import Protocol
 
 from millstream.core.replay import Edge
 from millstream.events import Position, Segment
@@ -32,6 +33,16 @@ class Shared:
         return found
 
 
+class Listener(Protocol):
+    """A reader at the live edge, which takes what is published at once."""
+
+    def offer(self, shared: Shared, *, ended: bool) -> None:
+        """The next segment, and whether the log ends with it. Must not raise."""
+
+    def wake(self) -> None:
+        """Something else is new: look."""
+
+
 class Tail:
     """The live edge of one run's log. `last` is the newest durable position."""
 
@@ -45,6 +56,7 @@ class Tail:
         self._held: deque[Shared] = deque()
         self._bytes = 0
         self._waiters: list[asyncio.Future[None]] = []
+        self._listeners: set[Listener] = set()
 
     @property
     def held(self) -> Position:
@@ -62,13 +74,24 @@ class Tail:
             return
         if segment.first != self.last + 1:
             self._let_go()
-        self._held.append(Shared(segment))
+        shared = Shared(segment)
+        self._held.append(shared)
         self._bytes += segment.size
         while self._bytes > HELD_BYTES and len(self._held) > 1:
             self._bytes -= self._held.popleft().segment.size
         self.last = segment.last
         self.ended = self.ended or ended
-        self._wake()
+        for listener in self._listeners:
+            listener.offer(shared, ended=self.ended)
+        self._wake_waiters()
+
+    def listen(self, listener: Listener) -> None:
+        """Offer it what is published, until `unlisten`."""
+        self._listeners.add(listener)
+
+    def unlisten(self, listener: Listener) -> None:
+        """No more."""
+        self._listeners.discard(listener)
 
     def advance(self, *, first: Position, last: Position, ended: bool) -> None:
         """What the store says of the log, which another worker may have written."""
@@ -90,6 +113,11 @@ class Tail:
         self._bytes = 0
 
     def _wake(self) -> None:
+        for listener in self._listeners:
+            listener.wake()
+        self._wake_waiters()
+
+    def _wake_waiters(self) -> None:
         waiters, self._waiters = self._waiters, []
         for waiter in waiters:
             if not waiter.done():

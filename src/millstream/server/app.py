@@ -24,7 +24,7 @@ from millstream.events import encode, iso
 from millstream.observe.lag import LagMeter
 from millstream.observe.metrics import Metrics
 from millstream.pipeline import Pipeline, built
-from millstream.server import page, problems, runs, sockets, status
+from millstream.server import direct, page, problems, runs, sockets, status
 from millstream.server.accept import accepted, negotiate
 from millstream.server.connection import Receive, Scope, Send
 from millstream.server.delivery import Streams
@@ -127,6 +127,10 @@ class Millstream:
     @cached_property
     def _sockets(self) -> sockets.Sockets:
         return sockets.Sockets(self.service, self.settings.origins, self._enter)
+
+    @cached_property
+    def _direct(self) -> direct.Direct:
+        return direct.Direct(self.service, self._enter)
 
     @cached_property
     def router(self) -> APIRouter:
@@ -270,9 +274,13 @@ class Millstream:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI."""
-        if scope["type"] == "http" and scope["method"] == "HEAD":
-            head = Head(scope, receive, send)
-            scope, receive, send = head.scope, head.receive, head.send
+        if scope["type"] == "http":
+            if not self.api.user_middleware and (handle := self._direct.find(scope)):
+                await direct.serve(handle, scope, receive, send)
+                return
+            if scope["method"] == "HEAD":
+                head = Head(scope, receive, send)
+                scope, receive, send = head.scope, head.receive, head.send
         await self.api(scope, receive, send)  # type: ignore[arg-type]
 
     @property

@@ -1,4 +1,4 @@
-"""The connection under a response, as far as its server shows it: is anything taken, and the end.
+"""The connection under a response, as far as its server shows it: room, writing past ASGI, the end.
 
 Our own protocols show it by an ASGI extension. Under another server nothing is shown; then a send
 that lasts too long counts as stalled, and the server itself closes the connection in the end.
@@ -6,39 +6,77 @@ that lasts too long counts as stalled, and the server itself closes the connecti
 
 import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any
+from typing import Any, Protocol
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 EXTENSION = "millstream.connection"
-"""In a scope's `extensions`: `abort()` cuts the connection without waiting for its buffer,
-`waiting()` is how many bytes there are in it, `full()` whether a send would have to wait, `room()`
-waits until it would not."""
+"""In a scope's `extensions`: what the server shows of the connection, a `Shown`."""
+
+
+class Shown(Protocol):
+    """What a server of ours shows of one connection."""
+
+    def full(self) -> bool:
+        """Whether a send would have to wait."""
+        ...
+
+    async def room(self) -> object:
+        """Wait until it would not."""
+
+    def waiting(self) -> int:
+        """Bytes in the connection's buffer."""
+        ...
+
+    def sends_by(self, send: object) -> bool:
+        """Whether `send` is this connection's own, with nothing in between."""
+        ...
+
+    def write(self, data: bytes) -> bool:
+        """Write a part of the response's body, or a socket's ready frames, at once. False, and
+        nothing is written, where that is not possible now: full, gone, or not begun."""
+        ...
+
+    def on_lost(self, call: Callable[[], None] | None) -> bool:
+        """Call it when the client has gone. False where it has."""
+        ...
+
+    def abort(self) -> None:
+        """Cut the connection without waiting for its buffer."""
 
 
 class Connection:
     """One client's connection."""
 
-    def __init__(self, scope: Scope) -> None:
-        shown = (scope.get("extensions") or {}).get(EXTENSION) or {}
-        self._abort: Callable[[], None] | None = shown.get("abort")
-        self._waiting: Callable[[], int] | None = shown.get("waiting")
-        self._full: Callable[[], bool] | None = shown.get("full")
-        self._room: Callable[[], Awaitable[object]] | None = shown.get("room")
+    __slots__ = ("_direct", "_shown")
+
+    def __init__(self, scope: Scope, send: Send | None = None) -> None:
+        """`send` is how the response is sent; where it is not the server's own (a middleware may
+        compress what passes), nothing is written past it."""
+        self._shown: Shown | None = (scope.get("extensions") or {}).get(EXTENSION)
+        self._direct = self._shown is not None and self._shown.sends_by(send)
 
     @property
     def clear(self) -> bool:
         """Whether it is certain that a send will not have to wait."""
-        return self._full is not None and not self._full()
+        return self._shown is not None and not self._shown.full()
+
+    def write(self, data: bytes) -> bool:
+        """Write at once; False where only `send` can."""
+        return self._direct and self._shown is not None and self._shown.write(data)
+
+    def on_lost(self, call: Callable[[], None] | None) -> bool:
+        """Call it (or nothing, from now on) when the client goes. False where it has gone."""
+        return self._shown is not None and self._shown.on_lost(call)
 
     async def room(self, patience: float) -> bool:
         """Wait until the client has taken what it was sent, so that nothing is got ready for one
         that takes nothing. False as `taken`."""
-        if self._room is None or self.clear:
+        if self._shown is None or self.clear:
             return True
-        return await self.taken(self._room, patience)
+        return await self.taken(self._shown.room, patience)
 
     async def taken(self, send: Callable[[], Awaitable[object]], patience: float) -> bool:
         """Send, which waits for the client to take what it was sent before. False where it took
@@ -56,15 +94,15 @@ class Connection:
             except TimeoutError:
                 if not limit.expired():
                     raise
-            if self._waiting is None or self._left_over() >= before:
+            if self._shown is None or self._left_over() >= before:
                 return False
 
     def _left_over(self) -> int:
-        return 0 if self._waiting is None else self._waiting()
+        return 0 if self._shown is None else self._shown.waiting()
 
     def abort(self) -> bool:
         """Cut the connection. False where the server offers no way to."""
-        if self._abort is None:
+        if self._shown is None:
             return False
-        self._abort()
+        self._shown.abort()
         return True

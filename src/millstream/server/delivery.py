@@ -1,12 +1,15 @@
-"""Delivery: a log to one client, over plain ASGI, as bytes that are ready.
+"""Delivery: a log to one client, as bytes that are ready.
 
 A stream takes the next batch when its client has taken the last one: a slow client costs a cursor
-(law 5). It hears of three things besides events: the client left, nothing came for a while, the
-server is shutting down. `send` after a disconnect says nothing, so it listens to `receive`.
+(law 5). A client that keeps up is written to the moment an event is published, past ASGI, where the
+server shows its connection; anywhere else, and while a client lags, by plain ASGI.
+It hears of three things besides events: the client left, nothing came for a while, the server is
+shutting down. `send` after a disconnect says nothing, so it listens to `receive`.
 """
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Any
 
 import structlog
@@ -20,6 +23,10 @@ from millstream.wire import Wire
 log = structlog.get_logger("millstream.delivery")
 
 
+BEATS = 5
+"""How often in a heartbeat's time one round looks for streams that were silent."""
+
+
 class Streams:
     """The open streams of this process. Draining ends each of them after what it is sending."""
 
@@ -30,6 +37,7 @@ class Streams:
         self._open: set[EventStream] = set()
         self._empty = asyncio.Event()
         self._empty.set()
+        self._round: asyncio.TimerHandle | None = None
 
     def __len__(self) -> int:
         return len(self._open)
@@ -38,6 +46,22 @@ class Streams:
         """A stream begins."""
         self._open.add(stream)
         self._empty.clear()
+        if self._round is None:
+            self._next_round()
+
+    def _next_round(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._round = loop.call_later(self.heartbeat / BEATS, self._look_round)
+
+    def _look_round(self) -> None:
+        """One timer for all: a stream that was silent for so many rounds sends a heartbeat."""
+        for stream in self._open:
+            stream.silent += 1
+            if stream.silent >= BEATS:
+                stream.poke()
+        self._round = None
+        if self._open:
+            self._next_round()
 
     def leave(self, stream: "EventStream") -> None:
         """It has ended."""
@@ -80,24 +104,29 @@ class EventStream(Response):
         self._beats = wire.heartbeat if heartbeat else b""
         self._first = first
         self._content_type = content_type or wire.content_type
-        self._limit: asyncio.Timeout | None = None
+        self.silent = 0
+        """Rounds since the last write."""
         self._gone = False
         self.status_code, self.background = 200, None  # what FastAPI looks at in a response
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
-        watcher = asyncio.create_task(self._watch(receive))
-        self._connection = Connection(scope)
+        connection = self._connection = Connection(scope, send)
+        watcher = None
+        if not connection.on_lost(self._lost):
+            watcher = asyncio.create_task(self._watch(receive))
         self._streams.enter(self)
         try:
             await send(self._start())
             ended = await self._stream(send) and await self._taken(send, b"", more=False)
             if not ended and not self._gone:
-                await self._cut(watcher)
+                await self._cut()
         finally:
             self._streams.leave(self)
             self._follower.close()
-            watcher.cancel()
+            connection.on_lost(None)
+            if watcher is not None:
+                watcher.cancel()
         if self._gone and not ended and self._left is not None:
             await self._left()
 
@@ -114,13 +143,15 @@ class EventStream(Response):
     async def _watch(self, receive: Receive) -> None:
         while (await receive())["type"] != "http.disconnect":
             pass
+        self._lost()
+
+    def _lost(self) -> None:
         self._gone = True
         self.poke()
 
     def poke(self) -> None:
         """Whatever this stream waits for: look again now."""
-        if self._limit is not None and not self._limit.expired():
-            self._limit.reschedule(asyncio.get_running_loop().time())
+        self._follower.wake()
 
     async def _stream(self, send: Send) -> bool:
         """Send until the log ends, or the server goes. False where the client left, or takes
@@ -147,25 +178,35 @@ class EventStream(Response):
 
         Holds on to nothing but those bytes: they are all that a slow client costs.
         """
-        try:
-            if self._follower.ready:
-                batch = await self._follower.next()
-            else:
-                async with asyncio.timeout(self._streams.heartbeat) as self._limit:
-                    batch = await self._follower.next()
-        except TimeoutError:
-            return b"" if self._streams.draining or self._gone else self._beats
-        finally:
-            self._limit = None
-        return None if batch is None else self._framed(batch)
+        if self._gone or self._streams.draining:
+            return b""
+        if not self._follower.ready:
+            await self._follower.live(self._take)
+        if self._follower.ready:
+            batch = await self._follower.next()
+            return None if batch is None else self._framed(batch)
+        return self._beats if self.silent >= BEATS else b""
+
+    def _take(self, batch: Batch) -> bool:
+        """At the live edge: write it at once. False where it has to be sent in turn."""
+        if self._framer is not None or self._first is not None:  # they keep state: in turn
+            return False
+        frames = self._framed(batch)
+        if frames and not self._connection.write(frames):
+            return False
+        self.silent = 0
+        return True
 
     def _framed(self, batch: Batch) -> bytes:
         if self._framer is not None:
             frames = self._framer(batch.events)
-        elif batch.shared is not None:
-            frames = batch.shared.framed(self._wire.name, lambda s: self._wire.frames(s.events))
+        elif len(batch.shared) == 1:
+            frames = batch.shared[0].framed(self._wire.name, self._wire.segment)
+        elif batch.shared:
+            whole = (s.framed(self._wire.name, self._wire.segment) for s in batch.shared)
+            frames = b"".join(whole)
         else:
-            frames = self._wire.frames(batch.events)
+            frames = self._wire.frames(batch.lines)
         if self._first is not None and frames:
             frames, self._first = self._first(frames), None
         return frames
@@ -174,6 +215,7 @@ class EventStream(Response):
         """Write; False where the client took nothing for as long as `stall_timeout`."""
         if more and not chunk:
             return True
+        self.silent = 0
         message = {"type": "http.response.body", "body": chunk, "more_body": more}
         sending = self._connection.taken(lambda: send(message), self._streams.stall_timeout)
         try:
@@ -191,10 +233,13 @@ class EventStream(Response):
             log.info("reader_stalled", run=self._follower.run, cursor=self._follower.cursor)
         return kept_up
 
-    async def _cut(self, watcher: "asyncio.Task[None]") -> None:
+    async def _cut(self) -> None:
         """Let go of a connection whose client takes nothing: without waiting for its buffer."""
-        if self._connection.abort():
-            await asyncio.wait([watcher], timeout=1.0)  # until the server has noticed
+        gone: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        heard = self._connection.on_lost(partial(gone.set_result, None))
+        if self._connection.abort() and heard:
+            await asyncio.wait([gone], timeout=1.0)  # until the server has noticed
+            self._gone = True
 
 
 class OutcomeResponse(EventStream):

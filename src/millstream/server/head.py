@@ -14,7 +14,7 @@ class Head:
     """One HEAD request, shown to the application as a GET whose client leaves after the headers."""
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        self.scope: Scope = {**scope, "method": "GET"}
+        self.scope: Scope = {**scope, "method": "GET", "extensions": {}}  # to hear of us alone
         self._receive, self._send = receive, send
         self._answered = asyncio.Event()
 

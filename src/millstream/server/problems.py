@@ -111,19 +111,26 @@ class ProblemRoute(APIRoute):
         """The handler, with errors caught."""
         handle = super().get_route_handler()
 
-        async def guarded(request: Request) -> Response:
-            try:
-                return await handle(request)
-            except MillstreamError as error:
-                return problem(error)
-            except RequestValidationError as error:
-                return problem(_as_ours(error))
-            except HTTPException:
-                raise
-            except ClientDisconnect:  # in the middle of its body; nobody reads this
-                return problem(RequestError("the request's body ended early"))
-            except Exception:
-                log.exception("request_failed", path=request.url.path)
-                return problem(unexplained())
+        async def handled(request: Request) -> Response:
+            return await guarded(handle, request)
 
-        return guarded
+        return handled
+
+
+async def guarded(
+    handle: Callable[[Request], Coroutine[Any, Any, Response]], request: Request
+) -> Response:
+    """The handler's response, or its error as a problem."""
+    try:
+        return await handle(request)
+    except MillstreamError as error:
+        return problem(error)
+    except RequestValidationError as error:
+        return problem(_as_ours(error))
+    except HTTPException:
+        raise
+    except ClientDisconnect:  # in the middle of its body; nobody reads this
+        return problem(RequestError("the request's body ended early"))
+    except Exception:
+        log.exception("request_failed", path=request.url.path)
+        return problem(unexplained())

@@ -8,9 +8,10 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import uvicorn
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.http11 import Request
+from websockets.protocol import State
 
 from millstream.server.app import Millstream
 from millstream.server.connection import EXTENSION
@@ -23,34 +24,134 @@ BUFFER_BYTES = 16_384
 """From how much in a connection's own buffer on its writer has to wait."""
 
 
-def _shown(
-    transport: asyncio.Transport,
-    full: Callable[[], bool],
-    room: Callable[[], Awaitable[object]],
-) -> dict[str, Callable[[], Any]]:
-    return {
-        "abort": transport.abort,
-        "full": full,
-        "waiting": transport.get_write_buffer_size,
-        "room": room,
-    }
+class HttpConnection:
+    """What is shown of the connection under one request (see `connection.Shown`)."""
+
+    __slots__ = ("_call", "_cycle", "_protocol")
+
+    def __init__(self, protocol: "StreamProtocol") -> None:
+        self._protocol = protocol
+        self._cycle: RequestResponseCycle | None = None
+        self._call: Callable[[], None] | None = None
+
+    def begin(self, cycle: RequestResponseCycle) -> None:
+        """The request's head is complete, and this answers it."""
+        self._cycle = cycle
+
+    def full(self) -> bool:
+        """Whether a send would have to wait."""
+        return self._protocol.flow.write_paused
+
+    async def room(self) -> None:
+        """Wait until it would not."""
+        await self._protocol.flow.drain()
+
+    def waiting(self) -> int:
+        """Bytes in the connection's buffer."""
+        return self._protocol.transport.get_write_buffer_size()
+
+    def sends_by(self, send: object) -> bool:
+        """Whether `send` is this connection's own."""
+        return self._cycle is not None and getattr(send, "__self__", None) is self._cycle
+
+    def write(self, data: bytes) -> bool:
+        """A chunk of the body (RFC 9112, section 7.1), past ASGI. Only of a response that came to
+        its body by ASGI, in chunks."""
+        cycle, protocol = self._cycle, self._protocol
+        if cycle is None or not cycle.chunked_encoding or cycle.response_complete:
+            return False
+        if cycle.disconnected or protocol.flow.write_paused or protocol.transport.is_closing():
+            return False
+        protocol.transport.write(b"%x\r\n%b\r\n" % (len(data), data))
+        return True
+
+    def on_lost(self, call: Callable[[], None] | None) -> bool:
+        """Call it when the client has gone."""
+        protocol = self._protocol
+        if protocol.transport.is_closing():
+            return False
+        if call is not None or protocol.lost is self._call:  # else the next request's, by now
+            protocol.lost = call
+        self._call = call
+        return True
+
+    def abort(self) -> None:
+        """Cut the connection."""
+        self._protocol.transport.abort()
 
 
 class StreamProtocol(HttpToolsProtocol):
     """HTTP/1.1 with a small buffer, and the ASGI extension `EXTENSION`."""
+
+    lost: Callable[[], None] | None = None
+    """What is told when the connection ends. (One response is under way at a time.)"""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """A client has connected."""
         transport.set_write_buffer_limits(high=BUFFER_BYTES)
         super().connection_made(transport)
 
+    def connection_lost(self, exc: Exception | None) -> None:
+        """It has gone."""
+        super().connection_lost(exc)
+        lost, self.lost = self.lost, None
+        if lost is not None:
+            lost()
+
     def on_message_begin(self) -> None:
         """A request begins: its scope gets the extension."""
         super().on_message_begin()
+        self._shown = HttpConnection(self)
         scope: dict[str, Any] = self.scope  # type: ignore[assignment]
-        flow = self.flow
-        shown = _shown(self.transport, lambda: flow.write_paused, flow.drain)
-        scope.setdefault("extensions", {})[EXTENSION] = shown
+        scope.setdefault("extensions", {})[EXTENSION] = self._shown
+
+    def on_headers_complete(self) -> None:
+        """Its answer can begin."""
+        super().on_headers_complete()
+        if self.cycle is not None:
+            self._shown.begin(self.cycle)
+
+
+class SocketConnection:
+    """What is shown of the connection under a WebSocket (see `connection.Shown`)."""
+
+    __slots__ = ("_protocol",)
+
+    def __init__(self, protocol: "SocketProtocol") -> None:
+        self._protocol = protocol
+
+    def full(self) -> bool:
+        """Whether a send would have to wait."""
+        return not self._protocol.writable.is_set()
+
+    async def room(self) -> None:
+        """Wait until it would not."""
+        await self._protocol.writable.wait()
+
+    def waiting(self) -> int:
+        """Bytes in the connection's buffer."""
+        return self._protocol.transport.get_write_buffer_size()
+
+    def sends_by(self, send: object) -> bool:
+        """Whether `send` is this connection's own."""
+        return getattr(send, "__self__", None) is self._protocol
+
+    def write(self, data: bytes) -> bool:
+        """Frames that are ready, past ASGI. Only while the socket is open."""
+        protocol = self._protocol
+        opened = protocol.handshake_complete and protocol.conn.state is State.OPEN
+        if not opened or self.full() or protocol.transport.is_closing():
+            return False
+        protocol.transport.write(data)
+        return True
+
+    def on_lost(self, call: Callable[[], None] | None) -> bool:
+        """Sockets hear of their end by `receive`."""
+        return False
+
+    def abort(self) -> None:
+        """Cut the connection."""
+        self._protocol.transport.abort()
 
 
 class SocketProtocol(WebSocketsSansIOProtocol):
@@ -61,10 +162,7 @@ class SocketProtocol(WebSocketsSansIOProtocol):
         super().handle_connect(event)
         scope: dict[str, Any] | None = getattr(self, "scope", None)
         if scope is not None:
-            writable = self.writable
-            scope["extensions"][EXTENSION] = _shown(
-                self.transport, lambda: not writable.is_set(), writable.wait
-            )
+            scope["extensions"][EXTENSION] = SocketConnection(self)
 
 
 def listen(host: str, port: int) -> socket.socket:

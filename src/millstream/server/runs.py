@@ -80,14 +80,7 @@ def _start(routes: APIRouter, service: Service, graph: Graph) -> None:
         responses=openapi.START,
     )
     async def start_run(request: Request) -> Any:
-        form = negotiate(accepted(request), "json", _FORMS)
-        options, after = options_of(request), cursor(request)
-        document = await service.read_document(graph.name, request)
-        run = await service.start(graph.name, document, options)
-        if wants_no_wait(request):
-            headers = {"Location": service.location(run.id), "Preference-Applied": "respond-async"}
-            return json(await service.document(run.id), 202, headers)
-        return await service.respond(run.id, form, after=after, options=options)
+        return await start(service, graph.name, request)
 
 
 def _runs(routes: APIRouter, service: Service) -> None:
@@ -142,8 +135,7 @@ def _runs(routes: APIRouter, service: Service) -> None:
         },
     )
     async def get_events(run: str, request: Request) -> Any:
-        form = negotiate(accepted(request), "sse", ("sse", "ndjson", "json"))
-        return await service.respond(run, form, after=cursor(request))
+        return await follow(service, run, request)
 
     @routes.delete(
         "/runs/{run}",
@@ -162,6 +154,24 @@ def _runs(routes: APIRouter, service: Service) -> None:
         reason = request.query_params.get("reason", "asked to")[:500]
         stopping = await service.cancel(run, reason)
         return json(await service.document(run), 202 if stopping else 200)
+
+
+async def start(service: Service, pipeline: str, request: Request) -> Response:
+    """Start a run, and follow it in the form that was asked for."""
+    form = negotiate(accepted(request), "json", _FORMS)
+    options, after = options_of(request), cursor(request)
+    document = await service.read_document(pipeline, request)
+    run = await service.start(pipeline, document, options)
+    if wants_no_wait(request):
+        headers = {"Location": service.location(run.id), "Preference-Applied": "respond-async"}
+        return json(await service.document(run.id), 202, headers)
+    return await service.respond(run.id, form, after=after, options=options)
+
+
+async def follow(service: Service, run: str, request: Request) -> Response:
+    """A run's events, in the form that was asked for."""
+    form = negotiate(accepted(request), "sse", ("sse", "ndjson", "json"))
+    return await service.respond(run, form, after=cursor(request))
 
 
 def summary(run: Run) -> dict[str, Any]:

@@ -16,7 +16,7 @@ def check_new(run: Run, first: Segment) -> None:
 
 def check_next(run: str, segment: Segment, last: Position) -> None:
     """Raises ValueError where `segment` does not continue a log that ends at `last` (law 1)."""
-    if not segment.events:
+    if not len(segment):
         raise ValueError(f"run {run}: a segment holds at least one event, this one holds none")
     if segment.first != last + 1:
         raise ValueError(f"run {run}: the next position is {last + 1}, not {segment.first}")

@@ -63,7 +63,7 @@ class _Log:
             size = self.sizes[index] if part is self.segments[index] else part.size
             if size > max_bytes:
                 part = fit(part, max_bytes, at_least=nothing_yet)
-            if part.events:
+            if len(part):
                 yield part
             if size > max_bytes:
                 return

@@ -139,10 +139,10 @@ def as_row(run: Run, worker: str | None, until: float | None) -> tuple[Any, ...]
 def as_rows(num: int, segment: Segment) -> list[SegmentRow]:
     """A segment as rows of `segment`: one, or several of at most ROW_BYTES (or one event) each."""
     lines = segment.ndjson()
-    if len(lines) <= ROW_BYTES or len(segment.events) == 1:
+    if len(lines) <= ROW_BYTES or len(segment) == 1:
         return [(num, segment.first, segment.last, lines)]
     rows: list[SegmentRow] = []
-    while segment.events:
+    while len(segment):
         part = fit(segment, ROW_BYTES, at_least=1)
         rows.append((num, part.first, part.last, part.ndjson()))
         segment = segment.after(part.last)

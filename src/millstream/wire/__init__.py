@@ -7,17 +7,18 @@ from collections.abc import Callable, Sequence
 
 from msgspec import Struct
 
-from millstream.events import decode_head
+from millstream.events import Segment, decode_head
 
 
 class Wire(Struct, frozen=True):
-    """One framing over HTTP. `frames` turns encoded events into bytes for one write; `heartbeat`
-    is sent when nothing else is (empty: this framing has none). `farewell` is sent by a server
-    that goes, to a client that was told nothing yet."""
+    """One framing over HTTP. `frames` turns encoded events into bytes for one write, `segment` a
+    whole segment; `heartbeat` is sent when nothing else is (empty: this framing has none).
+    `farewell` is sent by a server that goes, to a client that was told nothing yet."""
 
     name: str
     content_type: str
     frames: Callable[[Sequence[bytes]], bytes]
+    segment: Callable[[Segment], bytes]
     message: Callable[[str | None, bytes, int | None], bytes]
     heartbeat: bytes = b""
     farewell: bytes = b""

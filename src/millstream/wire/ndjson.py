@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from millstream.events import Segment
 from millstream.wire import Wire
 
 
@@ -15,4 +16,10 @@ def message(event: str | None, data: bytes, id: int | None) -> bytes:
     return data + b"\n"
 
 
-NDJSON = Wire(name="ndjson", content_type="application/x-ndjson", frames=frames, message=message)
+NDJSON = Wire(
+    name="ndjson",
+    content_type="application/x-ndjson",
+    frames=frames,
+    segment=Segment.ndjson,
+    message=message,
+)

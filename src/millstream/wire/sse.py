@@ -2,8 +2,11 @@
 `id:` on line 3, LF only. Some clients destructure a block into its first two lines.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import groupby
+from typing import cast
 
+from millstream.events import Segment, Strip
 from millstream.wire import Wire, kind, one_line, position
 
 RETRY_MS = 1000
@@ -40,6 +43,23 @@ def frames(lines: Sequence[bytes]) -> bytes:
     return b"".join(parts)
 
 
+def segment(events: Segment) -> bytes:
+    """A whole segment. What its events have in common is framed once."""
+    parts: list[bytes] = []
+    number = events.first
+    for alike, pieces in groupby(events.pieces, type):
+        if alike is bytes:
+            lines = cast(list[bytes], list(pieces))
+            parts.append(frames(lines))
+            number += len(lines)
+            continue
+        for strip in cast(Iterable[Strip], pieces):
+            template = b"event: %b\ndata: %b\nid: %%d\n\n" % (strip.kind, strip.line)
+            parts += [template % (n, data, n) for n, data in enumerate(strip.data, number)]
+            number += len(strip.data)
+    return b"".join(parts)
+
+
 def message(event: str | None, data: bytes, id: int | None) -> bytes:
     """A dialect's own message."""
     name = b"" if event is None else b"event: " + one_line(event) + b"\n"
@@ -58,6 +78,7 @@ SSE = Wire(
     name="sse",
     content_type="text/event-stream; charset=utf-8",
     frames=frames,
+    segment=segment,
     message=message,
     heartbeat=b": \n\n",
     farewell=b"retry: %d\n\n" % RETRY_MS,

@@ -6,8 +6,8 @@ gaps (law 1). It decides nothing else: which run is next, when a lease is old en
 event means are said by its callers, who also bring the time.
 """
 
-from collections.abc import Sequence
-from typing import Literal, Protocol
+from collections.abc import Awaitable, Generator, Sequence
+from typing import Any, Final, Literal, Protocol
 
 from msgspec import Struct
 
@@ -93,6 +93,20 @@ class Page(Struct, frozen=True):
     ended: bool
 
 
+class _Kept:
+    """An awaitable that has completed, and costs nothing."""
+
+    def __await__(self) -> Generator[Any, None, None]:
+        return
+        yield
+
+    def __repr__(self) -> str:
+        return "KEPT"
+
+
+KEPT: Final = _Kept()
+
+
 class Store(Protocol):
     """Keeps runs and their logs. All methods may be called at the same time from one event loop.
 
@@ -168,12 +182,13 @@ class Store(Protocol):
         releases nothing and is no error."""
         ...
 
-    async def append(
+    def append(
         self, run: str, epoch: int, segment: Segment, mark: Mark | None = None
-    ) -> None:
-        """Keep a segment; returning is the promise. With `mark` the run's state changes in the
-        same commit (state running sets `started` if unset; an ended state sets `ended` and ends
-        the lease).
+    ) -> Awaitable[None]:
+        """Keep a segment; that what comes back completes is the promise. The segment is taken when
+        this is called. An adapter that has kept it by then answers KEPT. With `mark` the run's
+        state changes in the same commit (state running sets `started` if unset; an ended state
+        sets `ended` and ends the lease).
 
         Raises StaleEpoch where another epoch is current, this one was released, or the run has
         ended or does not exist; ValueError where the segment is empty or its first position is

@@ -3,7 +3,6 @@
 import asyncio
 import random
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -60,7 +59,7 @@ async def lines(store: Store) -> list[bytes]:
 
 
 class Desk:
-    """A journal on a run that has been queued, with its store, its tail and its flusher."""
+    """A journal on a run that has been queued, with its store and its tail."""
 
     def __init__(self, plan: Plan, kept: MemoryStore) -> None:
         self.kept = kept
@@ -77,13 +76,12 @@ class Desk:
         self.journal = Journal(
             self.store, made.lease, self.tail, now=virtual_now, observer=self.flushes
         )
-        self.flusher = asyncio.ensure_future(self.journal.run())
         self.journal.append("run.started")
 
     async def close(self) -> list[bytes]:
-        """Everything that the store has, once the flusher has ended well."""
-        self.journal.close()
-        await self.flusher
+        """Everything that the store has, once the journal has ended well."""
+        await self.journal.close()
+        assert self.journal.error is None
         return await lines(self.kept)
 
 
@@ -99,9 +97,7 @@ def at_a_desk(
             return await work(desk)
         finally:
             desk.store.let_go()
-            desk.flusher.cancel()
-            with suppress(asyncio.CancelledError, Exception):
-                await desk.flusher
+            desk.journal.lose()
 
     return run_virtual(main())
 
@@ -211,7 +207,7 @@ class Late(MemoryStore):
     late: tuple[Any, ...] | None = None
     calls = 0
 
-    async def append(self, run, epoch, segment, mark=None):
+    async def append(self, run, epoch, segment, mark=None):  # type: ignore[override]
         self.calls += 1
         if self.calls == 1:
             self.late = (run, epoch, segment, mark)
@@ -242,8 +238,6 @@ def test_a_stolen_lease_ends_it_and_nothing_more_is_written(trouble, number):
     async def work(desk: Desk) -> None:
         with pytest.raises(StaleEpoch):
             await write(desk)
-        with pytest.raises(StaleEpoch):
-            await desk.flusher
         before = await lines(desk.kept)
         with pytest.raises(StaleEpoch):
             desk.journal.append("x.own")

@@ -1,22 +1,24 @@
 """Journal: one run's log, as its writer sees it. Append now, durable soon, visible then.
 
-Group commit (law 2): the first flush begins at once; what gathers while it is under way is the
-next one. Never a timer. Nothing is published to readers before the store has kept it.
+Group commit (law 2): the first flush begins in this turn of the loop; what gathers while it is
+under way is the next one. Never a timer. Nothing is published to readers before the store has
+kept it. No task of its own: a flush is a call, and the store's answer another.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from msgspec import UNSET
 
 from millstream.core import lifecycle
-from millstream.engine.channel import Signal
 from millstream.engine.observer import Observer
 from millstream.engine.tail import Tail
 from millstream.errors import StaleEpoch, StoreError
 from millstream.events import STEP_PROGRESS, Event, Piece, Position, Segment, Strip, encode, iso
-from millstream.store import Lease, Mark, Store
+from millstream.store import KEPT, Lease, Mark, Store
 
 MAX_BYTES = 65_536
 """A writer stops when this much is not yet durable, so that the engine cannot outrun the store."""
@@ -108,9 +110,10 @@ class Journal:
         """Whether a writer should wait for `room`."""
         self._progress: dict[_Teller, tuple[int, Position]] = {}
         self._mark: Mark | None = None
-        self._work = Signal()
+        self._loop = asyncio.get_running_loop()
+        self._busy = False
+        self._flight: asyncio.Future[None] | None = None
         self._flushed: list[asyncio.Future[None]] = []
-        self._closing = False
         self.error: Exception | None = None
 
     @property
@@ -177,8 +180,9 @@ class Journal:
 
     def take(self, piece: Piece) -> None:
         """Pend it. (A strip grows while it pends.)"""
-        if not self._pending:
-            self._work.set()
+        if not self._busy:
+            self._busy = True
+            self._loop.call_soon(self._flush)
         self._pending.append(piece)
         self.strip = None if isinstance(piece, bytes) else piece
 
@@ -225,7 +229,7 @@ class Journal:
     async def _next_flush(self) -> None:
         if self.error is not None:
             raise self.error
-        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        waiter: asyncio.Future[None] = self._loop.create_future()
         self._flushed.append(waiter)
         await waiter
 
@@ -233,48 +237,82 @@ class Journal:
         """The lease is gone: nothing more may be written."""
         if self.error is None:
             self._fail(StaleEpoch(self._run, self._epoch))
+            if self._flight is not None:
+                self._flight.cancel()
 
     def _fail(self, error: Exception) -> None:
         self.error = error
         self.strip = None  # so that pens hear of it, too
         self._wake(error)
 
-    def close(self) -> None:
-        """`run` ends when everything is flushed."""
-        self._closing = True
-        self._work.set()
+    async def close(self) -> None:
+        """Until everything appended is durable, or will never be."""
+        with suppress(Exception):
+            await self.flush()
 
-    async def run(self) -> None:
-        """The flusher: one task for as long as the run is worked on."""
+    # --- one flush after another --------------------------------------------------------------
+
+    def _flush(self) -> None:
+        """Hand what has gathered to the store."""
+        if self.error is not None or not self._pending:
+            self._busy = False
+            return
+        segment, mark = self._gather()
         try:
-            while True:
-                while self._pending:
-                    await self._flush_once()
-                if self._closing:
-                    return
-                await self._work.wait()
+            kept = self._store.append(self._run, self._epoch, segment, mark)
         except Exception as error:
-            self._fail(error)
-            raise
+            self._refused(segment, mark, error)
+            return
+        if kept is KEPT:
+            self._landed(segment, mark)
+        else:
+            self._await(kept, segment, mark)
 
-    async def _flush_once(self) -> None:
-        size = self.weight + self.seq - self._durable
+    def _await(self, answer: Awaitable[None], segment: Segment, mark: Mark | None) -> None:
+        self._flight = asyncio.ensure_future(answer)
+        self._flight.add_done_callback(partial(self._answered, segment, mark))
+
+    def _gather(self) -> tuple[Segment, Mark | None]:
         segment = Segment.of(
             self._pending,
             first=self._durable + 1,
             last=self.seq,
-            size=size,
+            size=self.weight + self.seq - self._durable,
             mergeable=bool(self._progress),
         )
         mark, self._mark = self._mark, None
         self._pending, self.weight, self.strip, self._progress = [], 0, None, {}
         self.crowded = False
-        await self._keep(segment, mark)
-        self._observer.flushed(len(segment), size)
+        return segment, mark
+
+    def _answered(self, segment: Segment, mark: Mark | None, done: asyncio.Future[None]) -> None:
+        """The store has answered."""
+        if done.cancelled() or self.error is not None:
+            return
+        error = done.exception()
+        if error is None:
+            self._landed(segment, mark)
+        else:
+            self._refused(segment, mark, error)
+
+    def _refused(self, segment: Segment, mark: Mark | None, error: BaseException) -> None:
+        if isinstance(error, StoreError):
+            self._await(self._repair(segment, mark), segment, mark)
+        else:
+            self._fail(error if isinstance(error, Exception) else RuntimeError(repr(error)))
+
+    def _landed(self, segment: Segment, mark: Mark | None) -> None:
+        """It is durable: now it may be seen."""
+        self._flight = None
         self._durable = segment.last
+        self._observer.flushed(len(segment), segment.size)
         ended = mark is not None and mark.state in lifecycle.ENDED
         self._tail.publish(segment, ended=ended)
         self._wake(None)
+        if self._pending:
+            self._loop.call_soon(self._flush)
+        else:
+            self._busy = False
 
     def _wake(self, error: Exception | None) -> None:
         waiters, self._flushed = self._flushed, []
@@ -286,23 +324,23 @@ class Journal:
             else:
                 waiter.set_exception(error)
 
-    async def _keep(self, segment: Segment, mark: Mark | None) -> None:
-        """Append to the store; while it is out of reach, try again. An append whose outcome is
-        unknown is looked up first, so that it is neither lost nor written twice."""
-        pause, in_doubt = FIRST_PAUSE, False
+    async def _repair(self, segment: Segment, mark: Mark | None) -> None:
+        """The store is out of reach: try again. An append whose outcome is unknown is looked up
+        first, so that it is neither lost nor written twice."""
+        pause = FIRST_PAUSE
         while True:
+            await asyncio.sleep(pause)
+            pause = min(MAX_PAUSE, pause * 2)
+            if await self._arrived(segment):
+                return
             try:
                 await self._store.append(self._run, self._epoch, segment, mark)
                 return
             except StoreError:
-                in_doubt = True
-                await asyncio.sleep(pause)
-                pause = min(MAX_PAUSE, pause * 2)
+                continue
             except (StaleEpoch, ValueError):  # perhaps it is an earlier try that got there first
-                if not in_doubt or not await self._arrived(segment):
+                if not await self._arrived(segment):
                     raise
-                return
-            if await self._arrived(segment):
                 return
 
     async def _arrived(self, segment: Segment) -> bool:

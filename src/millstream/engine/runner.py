@@ -46,7 +46,6 @@ class Runner:
         self._cancellation: Cancellation | None = None
         self._handing_back = False
         self._halt: asyncio.Future[None] | None = None
-        self._flusher: asyncio.Task[None] | None = None
 
     # --- from outside -----------------------------------------------------------------------
 
@@ -67,8 +66,6 @@ class Runner:
         """The lease is gone: stop, and write nothing more."""
         self.journal.lose()
         self.work.stopping = True
-        if self._flusher is not None:
-            self._flusher.cancel()
         self._stop()
 
     def _stop(self) -> None:
@@ -79,7 +76,6 @@ class Runner:
 
     async def run(self) -> Ending:
         """Until the log has ended and is durable, or the run is handed back, or the lease lost."""
-        self._flusher = asyncio.create_task(self.journal.run())
         try:
             self._begin()
             await self._work()
@@ -87,8 +83,7 @@ class Runner:
         except StaleEpoch:
             return "lost"
         finally:
-            self.journal.close()
-            await asyncio.gather(self._flusher, return_exceptions=True)
+            await self.journal.close()
             self.journal.lose()  # whatever was left behind writes nothing more
 
     def _begin(self) -> None:
@@ -108,11 +103,9 @@ class Runner:
             return
         self._halt = asyncio.get_running_loop().create_future()
         task = asyncio.create_task(self._steps())
+        task.add_done_callback(lambda _: self._stop())
         try:
-            await asyncio.wait(
-                [task, self._halt], timeout=remaining, return_when=asyncio.FIRST_COMPLETED
-            )
-            late = not task.done() and not self._halt.done()
+            late = await _times_out(self._halt, remaining)
             self.work.stopping = self.work.stopping or late
         finally:  # also where we ourselves are being cancelled
             through = task.done()
@@ -180,6 +173,12 @@ class Runner:
         """Every step's loop at once, until all are through or one cannot go on."""
         input = self._input()
         loops, entry = self._lay()
+        if entry is not None and not entry.wants_elements:  # one message, for which there is room
+            await _feed(entry, input)
+            entry = None
+        if entry is None and len(loops) == 1:
+            await loops[0].run()
+            return
         async with asyncio.TaskGroup() as group:
             for loop in loops:
                 group.create_task(loop.run())
@@ -236,6 +235,17 @@ async def _feed(entry: Outlets, input: Any) -> None:
             await entry.element((), count - 1, element)
         await entry.end((), count)
     entry.close()
+
+
+async def _times_out(halt: asyncio.Future[None], seconds: float | None) -> bool:
+    """Wait for it; whether so many seconds (None: as long as it takes) were not enough."""
+    limit = asyncio.timeout(seconds)
+    try:
+        async with limit:
+            await halt
+    except TimeoutError:
+        return True
+    return False
 
 
 async def _break_off(task: "asyncio.Task[None]") -> None:

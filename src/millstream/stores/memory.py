@@ -5,7 +5,7 @@ no I/O: every method is one uninterrupted step of the event loop.
 """
 
 from bisect import bisect_left, bisect_right, insort
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Iterator, Sequence
 from heapq import nsmallest
 
 from msgspec.structs import replace
@@ -14,6 +14,7 @@ from millstream.errors import StaleEpoch
 from millstream.events import Position, Segment
 from millstream.store import (
     ENDED,
+    KEPT,
     Cancellation,
     Created,
     Lease,
@@ -178,9 +179,9 @@ class MemoryStore:
         if log and log.run.epoch == epoch:
             self._let_go(log)
 
-    async def append(
+    def append(
         self, run: str, epoch: int, segment: Segment, mark: Mark | None = None
-    ) -> None:
+    ) -> Awaitable[None]:
         """Keep a segment."""
         log = self._held.get(run)
         if log is None or log.run.epoch != epoch:
@@ -189,6 +190,7 @@ class MemoryStore:
         log.keep(segment)
         if mark is not None:
             self._mark(log, mark)
+        return KEPT
 
     async def read(self, run: str, after: Position, *, max_bytes: int = 65_536) -> Page:
         """The log behind `after`."""

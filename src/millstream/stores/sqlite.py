@@ -11,7 +11,7 @@ Knows no SQL, and nothing of what an operation means.
 import asyncio
 import sqlite3
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -144,11 +144,11 @@ class SqliteStore:
         """Hand a run back."""
         await self._write(partial(self._writer.release, run, epoch))
 
-    async def append(
+    def append(
         self, run: str, epoch: int, segment: Segment, mark: Mark | None = None
-    ) -> None:
+    ) -> Awaitable[None]:
         """Keep a segment, in one transaction with what else gathered meanwhile."""
-        await self._write(partial(self._writer.append, run, epoch, segment, mark))
+        return self._write(partial(self._writer.append, run, epoch, segment, mark))
 
     async def read(self, run: str, after: Position, *, max_bytes: int = 65_536) -> Page:
         """The log behind `after`; fetches little more than it returns."""

@@ -93,18 +93,22 @@ class Page(Struct, frozen=True):
     ended: bool
 
 
-class _Kept:
-    """An awaitable that has completed, and costs nothing."""
+class Answer:
+    """An append's outcome that is known already: awaiting it costs nothing."""
+
+    __slots__ = ("_error",)
+
+    def __init__(self, error: Exception | None = None) -> None:
+        self._error = error
 
     def __await__(self) -> Generator[Any, None, None]:
+        if self._error is not None:
+            raise self._error
         return
         yield
 
-    def __repr__(self) -> str:
-        return "KEPT"
 
-
-KEPT: Final = _Kept()
+KEPT: Final = Answer()
 
 
 class Store(Protocol):
@@ -186,7 +190,8 @@ class Store(Protocol):
         self, run: str, epoch: int, segment: Segment, mark: Mark | None = None
     ) -> Awaitable[None]:
         """Keep a segment; that what comes back completes is the promise. The segment is taken when
-        this is called. An adapter that has kept it by then answers KEPT. With `mark` the run's
+        this is called. An adapter that has kept it by then answers KEPT. What is raised, is raised
+        there, not here. With `mark` the run's
         state changes in the same commit (state running sets `started` if unset; an ended state
         sets `ended` and ends the lease).
 

@@ -79,7 +79,6 @@ async def test_the_first_goes_at_once_and_the_rest_gather(path):
     async with opened(path, runs=50) as store:
         before = store.statistics()
         first = asyncio.ensure_future(store.append("r0", 1, event(2)))
-        await asyncio.sleep(0)
         assert store.statistics().waiting == 1
         await asyncio.sleep(0)
         assert store.statistics().waiting == 0  # under way, with no other to wait for
@@ -124,6 +123,11 @@ async def test_more_segments_than_one_statement_takes_are_kept(path):
 # --- transactions that fail ---
 
 
+async def appended(store, *what):
+    """Asked for in its turn, as the other operations are: so they share a transaction."""
+    await store.append(*what)
+
+
 async def test_a_full_disk_fails_whole_transactions_and_then_they_work_again(path, connections):
     async with opened(path, runs=3) as store:
         await create(store, "free")
@@ -133,13 +137,13 @@ async def test_a_full_disk_fails_whole_transactions_and_then_they_work_again(pat
         db.execute(f"PRAGMA max_page_count = {pages + 4}")
         before = await state(store)
         outcomes = await asyncio.gather(
-            store.append("r0", 1, event(2)),
-            store.append("r1", 1, event(2), Mark("completed", 5.0)),
+            appended(store, "r0", 1, event(2)),
+            appended(store, "r1", 1, event(2), Mark("completed", 5.0)),
             store.cancel("r2", Cancellation("me", "enough")),
             store.claim("w2", pipelines=["p"], now=0.0, ttl=9.0),
             create(store, "new"),
-            store.append("r0", 9, event(3)),
-            store.append("r0", 1, event(3, b'"' + b"x" * 200_000 + b'"')),
+            appended(store, "r0", 9, event(3)),
+            appended(store, "r0", 1, event(3, b'"' + b"x" * 200_000 + b'"')),
             return_exceptions=True,
         )
         assert {type(outcome) for outcome in outcomes} == {StoreError}
@@ -156,11 +160,11 @@ async def test_a_full_disk_fails_whole_transactions_and_then_they_work_again(pat
 
 FIRST_KEPT_ALONE = {
     "segments of two statements": lambda store: [
-        store.append("r0", 1, event(2)),
-        store.append("r1", 1, event(2)),
+        appended(store, "r0", 1, event(2)),
+        appended(store, "r1", 1, event(2)),
     ],
     "segments before a look at the tables": lambda store: [
-        store.append("r0", 1, event(2)),
+        appended(store, "r0", 1, event(2)),
         store.prune(ended_before=0.0),
     ],
     "a new run": lambda store: [create(store, "new")],
@@ -177,7 +181,7 @@ async def test_what_fails_late_takes_back_what_went_before(small, path, connecti
         before = await state(store)
         outcomes = await asyncio.gather(
             *FIRST_KEPT_ALONE[small](store),
-            store.append("r2", 1, event(2, b'"' + b"x" * 200_000 + b'"')),
+            appended(store, "r2", 1, event(2, b'"' + b"x" * 200_000 + b'"')),
             return_exceptions=True,
         )
         assert {type(outcome) for outcome in outcomes} == {StoreError}

@@ -258,11 +258,7 @@ class Journal:
             self._busy = False
             return
         segment, mark = self._gather()
-        try:
-            kept = self._store.append(self._run, self._epoch, segment, mark)
-        except Exception as error:
-            self._refused(segment, mark, error)
-            return
+        kept = self._store.append(self._run, self._epoch, segment, mark)
         if kept is KEPT:
             self._landed(segment, mark)
         else:

@@ -15,6 +15,7 @@ from millstream.events import Position, Segment
 from millstream.store import (
     ENDED,
     KEPT,
+    Answer,
     Cancellation,
     Created,
     Lease,
@@ -185,8 +186,11 @@ class MemoryStore:
         """Keep a segment."""
         log = self._held.get(run)
         if log is None or log.run.epoch != epoch:
-            raise StaleEpoch(run, epoch)
-        check_next(run, segment, log.seq)
+            return Answer(StaleEpoch(run, epoch))
+        try:
+            check_next(run, segment, log.seq)
+        except ValueError as error:
+            return Answer(error)
         log.keep(segment)
         if mark is not None:
             self._mark(log, mark)

@@ -21,7 +21,7 @@ from msgspec import Struct
 
 from millstream.errors import StoreError
 from millstream.events import Position, Segment
-from millstream.store import Cancellation, Created, Lease, Mark, Page, Renewal, Run, State
+from millstream.store import Answer, Cancellation, Created, Lease, Mark, Page, Renewal, Run, State
 from millstream.stores import sqlite_file as file
 from millstream.stores.sqlite_file import Durability
 from millstream.stores.sqlite_writer import Operation, Writer, as_store_error
@@ -148,7 +148,10 @@ class SqliteStore:
         self, run: str, epoch: int, segment: Segment, mark: Mark | None = None
     ) -> Awaitable[None]:
         """Keep a segment, in one transaction with what else gathered meanwhile."""
-        return self._write(partial(self._writer.append, run, epoch, segment, mark))
+        try:
+            return self._write(partial(self._writer.append, run, epoch, segment, mark))
+        except StoreError as error:  # it is closed
+            return Answer(error)
 
     async def read(self, run: str, after: Position, *, max_bytes: int = 65_536) -> Page:
         """The log behind `after`; fetches little more than it returns."""

@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager, suppress
 from functools import cached_property
 from typing import Any
 
-from fastapi import APIRouter, Depends, FastAPI, Request, Response
+from fastapi import APIRouter, Depends, FastAPI, Request, Response, WebSocket
 from fastapi.requests import HTTPConnection
 from fastapi.responses import FileResponse
 
@@ -281,6 +281,10 @@ class Millstream:
             if scope["method"] == "HEAD":
                 head = Head(scope, receive, send)
                 scope, receive, send = head.scope, head.receive, head.send
+        elif direct.is_socket(scope) and not self.api.user_middleware:
+            socket = WebSocket(scope, receive, send)  # type: ignore[arg-type]
+            await self._sockets.serve(socket, send)
+            return
         await self.api(scope, receive, send)  # type: ignore[arg-type]
 
     @property

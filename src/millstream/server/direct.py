@@ -1,10 +1,10 @@
-"""Direct: the two requests that streams begin with, past the framework's layers.
+"""Direct: the requests that streams begin with, past the framework's layers.
 
-`POST /pipelines/{name}/runs` and `GET /runs/{run}/events` are served by the same functions as the
-routes of these paths (`runs.py`), which stay there for OpenAPI and for whoever includes the router.
-What is spared is a third of the time of a short run; and the server's own `send` arrives, so that a
-stream may be written to past it. Middleware that somebody added sees every request: then this is
-off.
+`POST /pipelines/{name}/runs`, `GET /runs/{run}/events` and `WS /socket` are served by the same
+functions as the routes of these paths (`runs.py`, `sockets.py`), which stay there for OpenAPI and
+for whoever includes the router. What is spared is a third of the time of a short run; and the
+server's own `send` arrives, so that a stream may be written to past it. Middleware that somebody
+added sees every request: then this is off.
 """
 
 import re
@@ -52,6 +52,13 @@ class Direct:
         if scope["method"] == "GET" and (found := _EVENTS.fullmatch(path)):
             return self._entered(partial(runs.follow, self._service, found[1]))
         return None
+
+
+def is_socket(scope: Scope) -> bool:
+    """Whether this opens the native WebSocket."""
+    if scope["type"] != "websocket":
+        return False
+    return scope["path"].removeprefix(scope.get("root_path", "")) == "/socket"
 
 
 async def serve(handle: Handle, scope: Scope, receive: Receive, send: Send) -> None:

@@ -15,7 +15,6 @@ from msgspec import Struct
 from millstream.blobs import Upload
 from millstream.core.outcome import Document
 from millstream.engine.engine import Engine, Start
-from millstream.engine.follow import Follower
 from millstream.errors import InputError, NotFound, RequestError, UnsupportedMedia
 from millstream.events import Event, Position, decode, encode
 from millstream.inputs import blobs_of
@@ -195,12 +194,6 @@ class Service:
     def draining(self) -> bool:
         """Whether this process is shutting down: what ends now was not ended by its client."""
         return self.engine.worker.draining or self.streams.draining
-
-    async def behind(self, follower: Follower) -> None:
-        """Wait until there is something behind a follower's cursor, without taking it."""
-        tail = self.engine.tails.get(follower.run)
-        if tail is not None:
-            await tail.wait(follower.cursor)
 
     # --- responses ----------------------------------------------------------------------------
 

@@ -15,10 +15,10 @@ import structlog
 from fastapi import APIRouter, WebSocket, WebSocketDisconnect
 from fastapi.requests import HTTPConnection
 
-from millstream.engine.follow import Follower
+from millstream.engine.follow import Batch, Follower
 from millstream.errors import MillstreamError, RequestError
 from millstream.events import Position, encode
-from millstream.server.connection import Connection
+from millstream.server.connection import Connection, Send
 from millstream.server.service import Options, Service
 from millstream.wire import websocket as wire
 
@@ -34,9 +34,10 @@ GONE = (WebSocketDisconnect, OSError, RuntimeError)
 class Socket:
     """One client's connection."""
 
-    def __init__(self, socket: WebSocket, service: Service) -> None:
+    def __init__(self, socket: WebSocket, service: Service, send: Send | None) -> None:
+        """`send` is the server's own, where it is known."""
         self._socket, self._service = socket, service
-        self._connection = Connection(socket.scope)
+        self._connection = Connection(socket.scope, send)
         self._turn = asyncio.Lock()
         self._followed: dict[str, asyncio.Task[None]] = {}
         self._cancels: set[str] = set()
@@ -79,6 +80,8 @@ class Socket:
         """Send frames, as text, the turn being ours. Cuts off a client that takes nothing for
         `stall_timeout`; raises WebSocketDisconnect when it has gone."""
         patience = self._service.streams.stall_timeout
+        if self._connection.write(wire.frames(frames)):
+            return
         try:
             for frame in frames:
                 send = partial(self._socket.send_text, frame.decode())
@@ -209,15 +212,25 @@ class Socket:
             pass  # `serve` hears of it too
 
     async def _pass_on(self, follower: Follower) -> bool:
-        """Send the next batch; False where the log has ended. Takes it when its turn has come."""
-        await self._service.behind(follower)
+        """Send what is published at once, while the client keeps up; else the next batch, when its
+        turn has come. False where the log has ended."""
+        await follower.live(self._take)
         async with self._turn:
             await self._kept_up(self._connection.room(self._service.streams.stall_timeout))
+            if not follower.ready:
+                return True
             batch = await follower.next()
             if batch is None:
                 return False
             await self._send(batch.events)
             return True
+
+    def _take(self, batch: Batch) -> bool:
+        """Write it at once, past ASGI. False where somebody else is sending, or that cannot be."""
+        if self._turn.locked():
+            return False
+        (shared,) = batch.shared
+        return self._connection.write(shared.framed("websocket", wire.segment))
 
 
 def same_origin(socket: WebSocket, allowed: tuple[str, ...]) -> bool:
@@ -247,8 +260,8 @@ class Sockets:
     def __len__(self) -> int:
         return len(self._open)
 
-    async def serve(self, websocket: WebSocket) -> None:
-        """One connection, from handshake to close."""
+    async def serve(self, websocket: WebSocket, send: Send | None = None) -> None:
+        """One connection, from handshake to close. `send`: the server's own, if it is at hand."""
         if not same_origin(websocket, self._origins):
             log.warning("origin_refused", origin=websocket.headers.get("origin"))
             await websocket.close(POLICY)
@@ -260,7 +273,7 @@ class Sockets:
             await websocket.close(LATER)
             return
         await websocket.accept()
-        socket = Socket(websocket, self._service)
+        socket = Socket(websocket, self._service, send)
         self._open.add(socket)
         try:
             await socket.serve()

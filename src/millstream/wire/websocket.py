@@ -4,13 +4,14 @@
 back in the answer.
 """
 
+from collections.abc import Iterable
 from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta, Struct
 
 from millstream.errors import MillstreamError, RequestError
-from millstream.events import encode
+from millstream.events import Segment, encode
 
 Ref = str | int | None
 Cursor = Annotated[int, Meta(ge=0, lt=10**18)]
@@ -85,6 +86,26 @@ def ref_of(frame: str | bytes) -> Ref:
         return _refs.decode(frame).ref
     except (msgspec.MsgspecError, UnicodeError, RecursionError):
         return None
+
+
+def frames(texts: Iterable[bytes]) -> bytes:
+    """Text messages as a server's frames, ready to be written: final, unmasked, of opcode 1 (RFC
+    6455, section 5.2)."""
+    parts: list[bytes] = []
+    for text in texts:
+        size = len(text)
+        if size < 126:
+            parts += (b"\x81%c" % size, text)
+        elif size < 65_536:
+            parts += (b"\x81\x7e" + size.to_bytes(2, "big"), text)
+        else:
+            parts += (b"\x81\x7f" + size.to_bytes(8, "big"), text)
+    return b"".join(parts)
+
+
+def segment(events: Segment) -> bytes:
+    """A whole segment, each event a frame."""
+    return frames(events.events)
 
 
 def answer(type: str, ref: Ref = None, **fields: Any) -> str:

@@ -284,6 +284,7 @@ def test_no_exception_is_listed_in_vain(source, monkeypatch):
 TYPING_ONLY = {
     "millstream",  # the public names that are loaded when asked for
     "millstream.system",
+    "millstream_apps.appraise.commands",  # the command line waits for no catalogue
     *(f"millstream.cli.{name}" for name in ("follow", "graph", "loading", "places", "serve")),
 }
 """Modules with imports for type checkers alone."""

@@ -22,6 +22,8 @@ class Facts(Struct, frozen=True):
     item: int | None = None
     attempt: int = 1
     deadline: float | None = None
+    owner: str | None = None
+    created: float = 0.0
 
 
 class Cancelled(BaseException):
@@ -77,11 +79,25 @@ class Context:
         """When the run must have ended, in seconds since the epoch."""
         return self._facts.deadline
 
+    @property
+    def created(self) -> float:
+        """When the run was accepted, in seconds since the epoch."""
+        return self._facts.created
+
+    @property
+    def owner(self) -> str | None:
+        """Whose run it is; None where nobody logs in."""
+        return self._facts.owner
+
     def remaining(self) -> float | None:
         """Seconds until the deadline (0 when it has passed), or None where there is none."""
         if self._facts.deadline is None:
             return None
         return max(0.0, self._facts.deadline - self._now())
+
+    def now(self) -> float:
+        """This moment, in seconds since the epoch; virtual where the clock is."""
+        return self._now()
 
     def progress(self, fraction: float, message: str | None = None) -> None:
         """Tell how far this step is: 0 to 1, and a few words. Later ones supersede earlier ones."""

@@ -4,7 +4,8 @@ trying again can help. Messages are made from data, name the field at fault, and
 Knows nothing of HTTP frameworks, stores or pipelines; imports the standard library alone.
 """
 
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any, ClassVar
 
@@ -22,6 +23,11 @@ class MillstreamError(Exception):
 
     def details(self) -> dict[str, Any]:
         """Further members of the problem document (RFC 9457, section 3.2)."""
+        return {}
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """What an HTTP response that tells of it says in its headers."""
         return {}
 
 
@@ -74,6 +80,51 @@ class InputError(RequestError):
         return {"errors": self.errors} if self.errors else {}
 
 
+class Unauthenticated(RequestError):
+    """Nobody said who asks, or said it with a key that is not `known` (RFC 6750, section 3)."""
+
+    code = "unauthenticated"
+    status = 401
+
+    def __init__(self, message: str, *, known: bool = True) -> None:
+        super().__init__(message)
+        self.known = known
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """How to say it: as a Bearer token. (An X-API-Key has no scheme of its own.)"""
+        fault = "" if self.known else ', error="invalid_token"'
+        return {"WWW-Authenticate": f'Bearer realm="millstream"{fault}'}
+
+
+class RateLimited(RequestError):
+    """Too many requests, or too many streams open at once. `retry_after` is in seconds; `told` are
+    further headers, which say what the limit is."""
+
+    code = "rate_limited"
+    status = 429
+    retryable = True
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        retry_after: float,
+        code: str | None = None,
+        told: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+        self._told = dict(told or {})
+        if code is not None:
+            self.code = code
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """`Retry-After` (RFC 9110, section 10.2.3), and what the limit is."""
+        return {"Retry-After": str(max(1, math.ceil(self.retry_after))), **self._told}
+
+
 class NotFound(RequestError):
     """No such run, pipeline or route."""
 
@@ -115,6 +166,11 @@ class Unavailable(MillstreamError):
     def __init__(self, message: str, *, retry_after: float = 1.0) -> None:
         super().__init__(message)
         self.retry_after = retry_after
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """`Retry-After` (RFC 9110, section 10.2.3)."""
+        return {"Retry-After": str(max(1, round(self.retry_after)))}
 
 
 class StoreError(Unavailable):

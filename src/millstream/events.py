@@ -48,7 +48,8 @@ class Event(Struct, frozen=True, omit_defaults=True, gc=False):
     `index` tells which of a yielding step's values a `step.partial` is, where that is not simply
     the next one (a second attempt sends only what differs). `count` stands in the `step.result`
     of a yielding step whose values are too many to repeat there: they are the partials.
-    `fallback` says that a result came from the step's fallback.
+    `fallback` says that a result came from the step's fallback, `cached` that it was made earlier,
+    for the same arguments, and kept.
     """
 
     run: str
@@ -59,6 +60,7 @@ class Event(Struct, frozen=True, omit_defaults=True, gc=False):
     index: int | None = None
     attempt: int = 1
     fallback: bool = False
+    cached: bool = False
     count: int | None = None
     time: str = ""
     data: Any = UNSET
@@ -99,6 +101,7 @@ class RawEvent(Struct, frozen=True, omit_defaults=True, gc=False):
     index: int | None = None
     attempt: int = 1
     fallback: bool = False
+    cached: bool = False
     count: int | None = None
     time: str = ""
     data: msgspec.Raw | UnsetType = UNSET

@@ -67,6 +67,11 @@ class InputCodec:
 
     # --- requests ---------------------------------------------------------------------------
 
+    def graph(self, document: bytes) -> Graph:
+        """The graph of the run that has this input: the pipeline's, or the one built from it."""
+        resolve = self._graph.resolve
+        return self._graph if resolve is None else resolve(self.load(document))
+
     def from_json(self, body: bytes) -> bytes:
         """The document of a JSON body (an empty body is `{}`)."""
         try:
@@ -76,7 +81,7 @@ class InputCodec:
         if not isinstance(document, dict):
             raise InputError(f"the body must be an object{self._example()}")
         self._check_names(document)
-        self._convert(document, files=(), lax=False)
+        self._resolvable(self._convert(document, files=(), lax=False))
         return _kept(document, files=())
 
     def from_form(
@@ -98,8 +103,13 @@ class InputCodec:
                 value = _parsed(value)
             _add(document, name, value, many=field is not None and field.many)
         references = [reference for _, reference in uploads]
-        self._convert(document, files=references, lax=True)
+        self._resolvable(self._convert(document, files=references, lax=True))
         return _kept(document, files=references)
+
+    def _resolvable(self, value: Any) -> None:
+        """Build the run's own graph, where it has one: an input that cannot be is refused now."""
+        if self._graph.resolve is not None:
+            self._graph.resolve(value)
 
     def _check_names(self, document: Mapping[str, Any]) -> None:
         """A name that the pipeline does not know is a mistake worth an error."""

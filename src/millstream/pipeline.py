@@ -13,14 +13,26 @@ from functools import partial
 from types import FrameType
 from typing import Any, Optional, TypeVar, get_args, get_origin, get_type_hints, overload
 
-from millstream import values
-from millstream.annotations import Stream, is_each
+from millstream import cached, live_building, values
+from millstream.annotations import From, Stream, is_batch, is_each, sources_of
 from millstream.context import Context
 from millstream.core.graph import Arrow, Graph, Reading, Scope, Step, joined, order, scope_of
 from millstream.errors import PipelineError, did_you_mean
-from millstream.policy import Buffer, ExecutorName, Processes, Retry
+from millstream.policy import (
+    DURABLE_BUFFER,
+    LIVE_BUFFER,
+    Breaker,
+    Buffer,
+    Cache,
+    ExecutorName,
+    Processes,
+    Publish,
+    Retain,
+    Retry,
+)
 
 F = TypeVar("F", bound=Callable[..., Any])
+Buffers = int | Buffer | Mapping[str, int | Buffer]
 
 
 class Pipeline:
@@ -31,7 +43,9 @@ class Pipeline:
     ... async def title(url: str) -> str: ...
     """
 
-    def __init__(self, name: str, *, doc: str = "") -> None:
+    def __init__(
+        self, name: str, *, doc: str = "", live: bool = False, keep: Retain | None = None
+    ) -> None:
         if not name or not name.replace("-", "_").isidentifier():
             raise PipelineError(
                 f"pipeline name {name!r}: use letters, digits, '_' and '-', not a digit first; "
@@ -39,8 +53,18 @@ class Pipeline:
             )
         self.name = name
         self.doc = doc
+        self.live = live
+        self.keep = keep
+        if keep is not None and not live:
+            raise PipelineError(
+                f"pipeline {name!r}: keep={keep} needs live=True; a run that ends goes on after a "
+                "crash by what its log says, so its log is kept whole"
+            )
         self._steps: dict[str, Step] = {}
         self._hints: dict[str, Mapping[str, Any]] = {}
+        self._given: dict[str, Mapping[str, tuple[From, ...]]] = {}
+        self._buffers: dict[str, Mapping[str, Buffer]] = {}
+        self._unsaid: set[str] = set()
         self._graph: Graph | None = None
 
     @overload
@@ -59,8 +83,12 @@ class Pipeline:
         optional: bool = False,
         concurrency: int | None = None,
         executor: ExecutorName | Processes | None = None,
-        buffer: int | Buffer = 64,
+        buffer: Buffers | None = None,
         internal: bool = False,
+        cache: Cache | None = None,
+        breaker: Breaker | None = None,
+        ports: Sequence[str] = (),
+        publish: Publish | None = None,
     ) -> Callable[[F], F]: ...
 
     def step(
@@ -75,8 +103,12 @@ class Pipeline:
         optional: bool = False,
         concurrency: int | None = None,
         executor: ExecutorName | Processes | None = None,
-        buffer: int | Buffer = 64,
+        buffer: Buffers | None = None,
         internal: bool = False,
+        cache: Cache | None = None,
+        breaker: Breaker | None = None,
+        ports: Sequence[str] = (),
+        publish: Publish | None = None,
     ) -> Any:
         """Declare a function as a step; returns the function unchanged.
 
@@ -91,9 +123,17 @@ class Pipeline:
             one per process in a process pool.
         executor: "inline" (in the event loop; the default of `async def`), "thread" (the default
             of `def`), "process", or a pool of its own: `Processes(workers=2, warm=load)`.
-        buffer: how many messages may wait on each arrow into this step.
+        buffer: how many messages may wait on each arrow into this step, a Buffer, or one for each
+            parameter: `{"readings": Buffer(on_full="latest")}`.
         internal: neither published nor kept: a decoded picture, a connection. Made again, where
             somebody still needs it, on recovery.
+        cache: keep its results, and use them again for the same arguments: told as `cached: true`.
+
+        In live pipelines also:
+        breaker: spare a step that keeps failing.
+        ports: names of its outputs, where it has several: it gives `Out("above", value)`.
+        publish: whether its values are logged, and so seen by clients: "always", "watched" (while
+            somebody follows the run; the default of steps that nobody reads) or "never".
         """
 
         def declare(f: Callable[..., Any]) -> Callable[..., Any]:
@@ -109,11 +149,46 @@ class Pipeline:
                 concurrency=concurrency,
                 buffer=buffer,
                 internal=internal,
+                cache=cache,
+                breaker=breaker,
+                ports=ports,
+                publish=publish,
             )
             return f
 
         caller = sys._getframe(1)
         return declare if function is None else declare(function)
+
+    def add(
+        self,
+        name: str,
+        function: Callable[..., Any],
+        *,
+        arrows: Mapping[str, From | Sequence[From]] | None = None,
+        **policies: Any,
+    ) -> None:
+        """Declare a step of a live pipeline by its arrows: for graphs made by a program.
+
+        `arrows` says what each parameter reads, by parameter; what it does not name is an arrow by
+        its own name, as ever. `policies` are those of `step`. The function's annotations are
+        checked as ever; a parameter without one is called once per message.
+        """
+        where = f"pipeline {self.name!r}, step {name!r}"
+        if arrows and not self.live:
+            raise PipelineError(f"{where}: arrows= is for live pipelines: Pipeline(..., live=True)")
+        given = {
+            p: (each,) if isinstance(each, From) else tuple(each)
+            for p, each in (arrows or {}).items()
+        }
+        taken = inspect.signature(function).parameters
+        for parameter in given:
+            if parameter not in taken:
+                raise PipelineError(
+                    f"{where}: arrows= names the parameter {parameter!r}, which the function does "
+                    f"not take{did_you_mean(parameter, taken)}"
+                )
+        self._declare(function, name, sys._getframe(1), **policies)
+        self._given[name] = given
 
     def _declare(
         self,
@@ -121,8 +196,10 @@ class Pipeline:
         name: str,
         caller: FrameType,
         *,
-        executor: ExecutorName | Processes | None,
-        buffer: int | Buffer,
+        executor: ExecutorName | Processes | None = None,
+        buffer: Buffers | None = None,
+        publish: Publish | None = None,
+        ports: Sequence[str] = (),
         **policies: Any,
     ) -> None:
         where = f"pipeline {self.name!r}, step {name!r}"
@@ -141,17 +218,48 @@ class Pipeline:
             yields=kind.yields,
             asynchronous=kind.asynchronous,
             executor=executor or ("inline" if kind.asynchronous else "thread"),
-            buffer=_buffer(where, buffer),
+            ports=tuple(ports),
             **policies,
         )
         _check_policies(where, step)
+        live_only = {"breaker": step.breaker, "ports": step.ports, "publish": publish}
+        for policy, value in live_only.items():
+            if value and not self.live:
+                raise PipelineError(f"{where}: {policy}= is for live pipelines (live=True)")
+        if step.cache is not None:
+            cached.check_declared(where, step, live=self.live)
+        step = replace(step, publish=publish or ("watched" if self.live else "always"))
+        if publish is None:
+            self._unsaid.add(name)
+        step, self._buffers[name] = self._buffered(where, step, buffer)
         self._hints[name] = _hints(where, function, caller)
         self._steps[name] = step
+
+    def _buffered(
+        self, where: str, step: Step, buffer: Buffers | None
+    ) -> tuple[Step, Mapping[str, Buffer]]:
+        """The step with its buffer, and those of single parameters."""
+        default = LIVE_BUFFER if self.live else DURABLE_BUFFER
+        if buffer is None:
+            return replace(step, buffer=default), {}
+        if isinstance(buffer, Mapping):
+            each = {name: _buffer(where, value) for name, value in buffer.items()}
+        else:
+            each, default = {}, _buffer(where, buffer)
+        for value in (*each.values(), default):
+            if not self.live and (value.lossy or value.adaptive):
+                raise PipelineError(
+                    f"{where}: a Buffer that loses messages or adapts its size is for live "
+                    "pipelines: Pipeline(..., live=True)"
+                )
+        if each and not self.live:
+            raise PipelineError(f"{where}: buffer={{...}} by parameter is for live pipelines")
+        return replace(step, buffer=default), each
 
     def build(self) -> Graph:
         """The checked graph; the same one each time. Raises PipelineError."""
         if self._graph is None:
-            self._graph = _Builder(self).build()
+            self._graph = replace(_Builder(self).build(), keep=self.keep)
         return self._graph
 
     def __repr__(self) -> str:
@@ -237,6 +345,10 @@ class _Builder:
         self.doc = pipeline.doc
         self.declared = pipeline._steps
         self.hints = pipeline._hints
+        self.live = pipeline.live
+        self.given = pipeline._given
+        self.buffers = pipeline._buffers
+        self.unsaid = pipeline._unsaid
         self.input: str | None = None
         self.input_type: Any = None
         self.scopes: dict[str, Scope] = {}
@@ -250,6 +362,14 @@ class _Builder:
         if self.input is not None:
             self.scopes[self.input] = ()
         drafts = {name: self._draft(name, parameters[name]) for name in self.declared}
+        if self.live:
+            return live_building.live_graph(
+                self.name,
+                order(self.name, drafts),
+                self.input,
+                unsaid=self.unsaid,
+                doc=self.doc,
+            )
         for draft in order(self.name, drafts):
             self.built[draft.name] = self._place(draft)
         if self.input is not None:
@@ -284,10 +404,27 @@ class _Builder:
                     f"{self._where(step.name, parameter.name)} is positional-only; "
                     "a step is called by parameter names: drop the `/`"
                 )
-            if parameter.default is not parameter.empty and not self._is_arrow(parameter.name):
+            hint = hints.get(parameter.name, Any)
+            named = self._named(step.name, parameter.name, hint)
+            if parameter.default is not parameter.empty and not (
+                named or self._is_arrow(parameter.name)
+            ):
                 continue  # an ordinary default: nobody feeds it
-            found[parameter.name] = hints.get(parameter.name, Any)
+            found[parameter.name] = hint
         return found
+
+    def _named(self, step: str, parameter: str, annotation: Any) -> tuple[From, ...]:
+        """The steps that a parameter reads where its name does not say. Raises PipelineError."""
+        named = self.given.get(step, {}).get(parameter) or sources_of(annotation)
+        where = self._where(step, parameter)
+        if not self.live and (named or is_batch(annotation)):
+            said = "From" if named else "Batch"
+            raise PipelineError(f"{where}: {said} is for live pipelines: Pipeline(..., live=True)")
+        for each in named:
+            if each.source not in self.declared:
+                near = did_you_mean(each.source, self.declared)
+                raise PipelineError(f"{where} reads {each.source!r}, which is no step{near}")
+        return named
 
     def _is_arrow(self, parameter: str) -> bool:
         return parameter in self.declared
@@ -296,7 +433,8 @@ class _Builder:
         users: dict[str, str] = {}
         for step, names in parameters.items():
             for name, annotation in names.items():
-                if name not in self.declared and not _is_context(annotation):
+                named = self._is_arrow(name) or self._named(step, name, annotation)
+                if not named and not _is_context(annotation):
                     users.setdefault(name, step)
         if len(users) > 1:
             self._refuse_inputs(users)
@@ -318,22 +456,42 @@ class _Builder:
         if len(contexts) > 1:
             raise PipelineError(f"{self._where(name, contexts[1])}: one Context is enough")
         arrows = tuple(
-            Arrow(parameter, name, parameter, Reading.VALUE, annotation)
+            arrow
             for parameter, annotation in parameters.items()
             if parameter not in contexts
+            for arrow in self._arrows(name, parameter, annotation)
         )
         if not arrows and not step.yields:
             raise PipelineError(
                 f"{self._where(name)} has no inputs and does not yield, so nothing would start "
                 "it: name the input or a step as a parameter, or yield to make it a source"
             )
-        if name in (arrow.source for arrow in arrows):
-            raise PipelineError(f"{self._where(name, name)} reads the step itself")
+        itself = next((arrow.parameter for arrow in arrows if arrow.source == name), None)
+        if itself is not None:
+            raise PipelineError(f"{self._where(name, itself)} reads the step itself")
         returns = self._returns(step)
         self._check_fallback(step)
         return replace(
             step, arrows=arrows, context=contexts[0] if contexts else None, returns=returns
         )
+
+    def _arrows(self, name: str, parameter: str, annotation: Any) -> list[Arrow]:
+        """The arrows into one parameter (several where it says so), readings not yet decided."""
+        buffer = self.buffers.get(name, {}).get(parameter)
+        named = self._named(name, parameter, annotation) or (From(parameter),)
+        return [
+            Arrow(
+                source=each.source,
+                target=name,
+                parameter=parameter,
+                reading=Reading.VALUE,
+                annotation=annotation,
+                port=each.port,
+                tag=each.tag,
+                buffer=each.buffer or buffer,
+            )
+            for each in named
+        ]
 
     def _returns(self, step: Step) -> Any:
         """The type of the step's value; of one yielded value for a step that yields."""
@@ -341,7 +499,7 @@ class _Builder:
         if step.yields and hint is not Any:
             arguments = get_args(hint)
             hint = arguments[0] if arguments else Any
-        if not step.internal:
+        if not step.internal and not self.live:
             self._check_decodable(step, hint)
         return hint
 
@@ -383,6 +541,8 @@ class _Builder:
         scope = joined(self.name, step, delivered)
         self.scopes[step.name] = scope
         self._check_streams(step, scope)
+        if step.cache is not None:
+            cached.check_placed(self._where(step.name), step, self.built)
         return step
 
     def _delivered(self, arrow: Arrow) -> Scope:

@@ -39,7 +39,29 @@ class Settings(BaseSettings):
         "full", description="full: outlives a power cut; process: outlives the process's death"
     )
     open_to_network: bool = Field(
-        False, description="listen on other addresses than loopback although nobody logs in"
+        False, description="listen on other addresses than loopback although no keys are configured"
+    )
+    api_keys: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        repr=False,
+        description="keys that open the server, as KEY or OWNER:KEY; in the environment separated "
+        "by commas",
+    )
+    keys_file: Path = Field(
+        Path(".millstream/keys.json"),
+        description="where `millstream keys` keeps the hashes of the keys that it makes",
+    )
+    rate_limit: str | None = Field(
+        None,
+        description="requests by each owner, or else client address, as 1200/minute; off: any "
+        "number. Default: 1200/minute, but none for whoever asks from this machine without a key",
+    )
+    streams: int = Field(20_000, ge=1, description="most streams and sockets open at a time")
+    owner_streams: int | None = Field(
+        None,
+        ge=1,
+        description="of these, most by each owner, or else client address. Default: 1000, but any "
+        "number for whoever asks from this machine without a key",
     )
     origins: Annotated[tuple[str, ...], NoDecode] = Field(
         (),
@@ -70,7 +92,7 @@ class Settings(BaseSettings):
             faults = (f"{e['loc'][0] if e['loc'] else '?'}: {e['msg']}" for e in error.errors())
             raise SettingsError("; ".join(faults)) from error
 
-    @field_validator("origins", mode="before")
+    @field_validator("origins", "api_keys", mode="before")
     @classmethod
     def _by_commas(cls, said: Any) -> Any:
         if isinstance(said, str):
@@ -102,7 +124,8 @@ def _environment() -> dict[str, str]:
         for name, value in os.environ.items()
         if name.upper().startswith(PREFIX) and value != ""
     }
-    named.pop("config", None)
+    for theirs in ("config", "key"):  # the file's place; the key that the command line shows
+        named.pop(theirs, None)
     return named
 
 

@@ -1,9 +1,10 @@
-"""The store port: runs, their logs, leases. Adapters live in `stores/`.
+"""The store port: runs, their logs, leases, and results that are used again. Adapters live in
+`stores/`.
 
 A store promises three things, and `millstream.testing.store_conformance` holds it to them:
 an append that returned is kept (law 2); a stale epoch writes nothing (law 3); positions have no
 gaps (law 1). It decides nothing else: which run is next, when a lease is old enough, what an
-event means are said by its callers, who also bring the time.
+event means, how long what is kept are said by its callers, who also bring the time.
 """
 
 from collections.abc import Awaitable, Generator, Sequence
@@ -201,10 +202,21 @@ class Store(Protocol):
         """
         ...
 
+    async def trim(self, run: str, epoch: int, before: Position) -> Position:
+        """Let go of the log's beginning (retention): of whole records all of whose events stand
+        before position `before`. The newest record always stays. Returns the oldest position that
+        is kept, at most `before` (and never less than an earlier trim returned). A segment of up to
+        64 KiB is one record; a longer one may be several.
+
+        Raises StaleEpoch, and lets go of nothing, as `append` does.
+        """
+        ...
+
     async def read(self, run: str, after: Position, *, max_bytes: int = 65_536) -> Page:
         """The log behind `after`, whole events in order: at least one segment's first event if
-        there is any, otherwise as many events as fit into `max_bytes` of NDJSON. An unknown run
-        reads as an empty page with last 0."""
+        there is any, otherwise as many events as fit into `max_bytes` of NDJSON. Where what is
+        kept begins later than after + 1, the events begin there, as the page's `first` tells. An
+        unknown run reads as an empty page with last 0."""
         ...
 
     async def cancel(self, run: str, cancellation: Cancellation) -> bool:
@@ -212,7 +224,40 @@ class Store(Protocol):
         True also where there was a wish already."""
         ...
 
+    async def amend(self, run: str, input: bytes) -> bool:
+        """Replace the input by which a run is taken up from now on. False where the run is unknown
+        or ended. Its key and fingerprint stay: they are of the request that it came from."""
+        ...
+
     async def prune(self, *, ended_before: float, limit: int = 100) -> Sequence[Run]:
         """Forget runs that ended before then, with their logs and keys; returns them (so that
         the caller can let go of their uploads). Oldest first, at most `limit`."""
+        ...
+
+    async def recall(self, space: str, key: str, *, now: float) -> bytes | None:
+        """The result remembered in `space` under `key`, while now is before its `until`."""
+        ...
+
+    async def remember(
+        self,
+        space: str,
+        key: str,
+        value: bytes,
+        *,
+        now: float,
+        until: float,
+        entries: int,
+        size: int,
+    ) -> None:
+        """Keep a result, in the place of one of the same key; it counts as used now. Then the
+        oldest-used of `space` go (at equal times by key) until it holds at most `entries` results
+        and `size` bytes of values. Durable like an append; unlike a log it may be lost whole."""
+        ...
+
+    async def touch(self, space: str, keys: Sequence[str], *, now: float) -> None:
+        """These results were used now, unless later uses are known. Unknown keys are no error."""
+        ...
+
+    async def evict(self, *, now: float) -> int:
+        """Forget every result, of all spaces, whose `until` is not after now. How many."""
         ...

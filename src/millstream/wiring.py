@@ -13,6 +13,8 @@ from millstream.blob_stores.disk import DiskBlobs
 from millstream.blobs import BlobStore
 from millstream.engine.engine import EngineOptions
 from millstream.errors import SettingsError
+from millstream.server.auth import Authenticator
+from millstream.server.keys import ApiKeys, KeyFile
 from millstream.settings import Settings
 from millstream.store import Store
 from millstream.stores.memory import MemoryStore
@@ -56,6 +58,11 @@ def make_blobs(settings: Settings) -> BlobStore:
         beside = sqlite_path(settings.store).parent if url.scheme == "sqlite" else None
         root = (beside or Path(".millstream")) / "blobs"
     return DiskBlobs(root, new_id=lambda: uuid.uuid4().hex, now=time.time)
+
+
+def authenticators(settings: Settings) -> tuple[Authenticator, ...]:
+    """Who is known: by the keys of the settings, and those of the file."""
+    return ApiKeys.of(settings.api_keys), KeyFile(settings.keys_file, now=time.time)
 
 
 def engine_options(settings: Settings) -> EngineOptions:

@@ -10,7 +10,7 @@ from millstream.core.graph import Arrow, Graph, Reading, Step, joined, order, sc
 from millstream.errors import PipelineError
 from millstream.policy import Retry
 
-VALUE, EACH, ALL, STREAM = Reading
+VALUE, EACH, ALL, STREAM, BATCH = Reading
 
 
 def step(name, *reads, **more):

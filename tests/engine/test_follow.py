@@ -3,8 +3,12 @@
 import asyncio
 import random
 
-from millstream.engine.follow import LAGGING_EVENTS, Follower
-from millstream.engine.tail import Tails
+from hypothesis import given
+from hypothesis import strategies as st
+
+from millstream.engine.follow import Follower
+from millstream.engine.replays import LAGGING_EVENTS
+from millstream.engine.tails import Tails
 from millstream.events import LOG_MERGED, STEP_PROGRESS, Event, Segment, decode, encode
 from millstream.store import Mark, Run
 from millstream.stores.memory import MemoryStore
@@ -186,5 +190,53 @@ def test_readers_at_the_edge_share_one_segment():
         assert batch is not None
         assert not batch.shared
         assert [decode(each).seq for each in batch.events] == [3]
+
+    run_virtual(main())
+
+
+steps = st.lists(st.tuples(st.integers(1, 4), st.booleans(), st.booleans()), max_size=30)
+
+
+@given(steps)
+def test_at_the_live_edge_nothing_is_lost_or_told_twice(published):
+    """Whatever is taken at once, refused, or published while the reader is elsewhere."""
+
+    async def main():
+        store, tails = MemoryStore(), Tails(virtual_now)
+        epoch = await created(store)
+        tail = tails.begin("r", last=1)
+        reader = follower(store, tails, 1)
+        await reader.open()
+        told, takes = [], [True]
+
+        def take(batch):
+            if takes[0]:
+                told.extend(decode(each).seq for each in batch.events)
+            return takes[0]
+
+        async def read():
+            while True:
+                await reader.live(take)
+                if reader.at_end:
+                    return
+                if reader.ready:
+                    batch = await reader.next()
+                    assert batch is not None
+                    told.extend(decode(each).seq for each in batch.events)
+
+        reading = asyncio.create_task(read())
+        position = 1
+        for count, taken, pause in published:
+            takes[0] = taken
+            found = Segment(position + 1, [line(position + n + 1) for n in range(count)])
+            await store.append("r", epoch, found)
+            position += count
+            tail.publish(found, ended=False)
+            if pause:
+                await asyncio.sleep(1)
+                reader.wake()
+        tail.publish(Segment(position + 1, [line(position + 1)]), ended=True)
+        await reading
+        assert told == list(range(2, position + 2))
 
     run_virtual(main())

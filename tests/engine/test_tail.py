@@ -6,7 +6,8 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from millstream.engine.tail import HELD_BYTES, Tail, Tails
+from millstream.engine.tail import HELD_BYTES, Tail
+from millstream.engine.tails import Tails
 from millstream.events import Segment
 
 

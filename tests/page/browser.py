@@ -192,7 +192,8 @@ class Browser:
         """A tab, closed afterwards."""
         context = self._call("Target.createBrowserContext")["browserContextId"]
         made = self._call("Target.createTarget", url="about:blank", browserContextId=context)
-        with connect(f"ws://{self._host}/devtools/page/{made['targetId']}", max_size=None) as link:
+        place = f"ws://{self._host}/devtools/page/{made['targetId']}"
+        with connect(place, max_size=None, ping_interval=None) as link:
             yield Page(link, made["targetId"])
         self._call("Target.disposeBrowserContext", browserContextId=context)
 
@@ -208,7 +209,8 @@ def chromium() -> Iterator[Browser]:
             process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=out)
         try:
             address = _address(Path(profile), process)
-            with connect(address, max_size=None) as link:
+            # No pings: their thread draws from `random` while other tests' Hypothesis watches it.
+            with connect(address, max_size=None, ping_interval=None) as link:
                 yield Browser(link, address.split("/")[2])
         finally:
             process.terminate()

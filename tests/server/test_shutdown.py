@@ -7,7 +7,7 @@ import pytest
 from serving import NDJSON, SSE, follow, make_app, serving, until
 
 from millstream.engine.follow import Follower
-from millstream.engine.tail import Tails
+from millstream.engine.tails import Tails
 from millstream.server.delivery import EventStream, Streams
 from millstream.stores.memory import MemoryStore
 from millstream.wire.sse import SSE as SSE_WIRE

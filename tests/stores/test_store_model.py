@@ -40,6 +40,7 @@ class SameAnswers(RuleBasedStateMachine):
         self.model, self.store = MemoryStore(), self.sqlite()
         self.loop.run_until_complete(self.store.open())
         self.held = {}
+        self.begun = {}  # where segments begin
 
     def sqlite(self):
         return SqliteStore(Path(self.folder.name) / "runs.db", durability="process")
@@ -90,6 +91,44 @@ class SameAnswers(RuleBasedStateMachine):
         segment = Segment(seq + 1, tuple(texts))
         if self.same(lambda s: s.append(name, epoch, segment, mark)) is None:
             self.held[name] = (epoch, segment.last)
+            self.begun.setdefault(name, []).append(seq + 1)
+
+    @precondition(lambda self: self.begun)
+    @rule(data=st.data(), epoch=st.none() | epochs)
+    def trim(self, data, epoch):
+        """Where a segment begins; elsewhere it may matter how long records are."""
+        name = data.draw(st.sampled_from(sorted(self.begun)))
+        before = data.draw(st.sampled_from(self.begun[name]))
+        epoch = self.held[name][0] if epoch is None else epoch
+        self.same(lambda s: s.trim(name, epoch, before))
+
+    @rule(
+        key=st.sampled_from("abc"),
+        space=st.sampled_from("st"),
+        size=st.integers(0, 9),
+        now=times,
+        ttl=times,
+        entries=st.integers(1, 3),
+    )
+    def remember(self, key, space, size, now, ttl, entries):
+        value = b"x" * size
+        self.same(
+            lambda s: s.remember(
+                space, key, value, now=now, until=now + ttl, entries=entries, size=20
+            )
+        )
+
+    @rule(keys=st.lists(st.sampled_from("abc")), space=st.sampled_from("st"), now=times)
+    def touch(self, keys, space, now):
+        self.same(lambda s: s.touch(space, keys, now=now))
+
+    @rule(key=st.sampled_from("abc"), space=st.sampled_from("st"), now=times)
+    def recall(self, key, space, now):
+        self.same(lambda s: s.recall(space, key, now=now))
+
+    @rule(now=times)
+    def evict(self, now):
+        self.same(lambda s: s.evict(now=now))
 
     @rule(leases=st.lists(st.tuples(names, epochs), max_size=4), now=times)
     def renew(self, leases, now):
@@ -103,10 +142,15 @@ class SameAnswers(RuleBasedStateMachine):
     def cancel(self, name, by):
         self.same(lambda s: s.cancel(name, Cancellation(by, "why")))
 
+    @rule(name=names, input=st.sampled_from([b"{}", b'{"a": 1}']))
+    def amend(self, name, input):
+        self.same(lambda s: s.amend(name, input))
+
     @rule(before=times, limit=st.integers(0, 3))
     def prune(self, before, limit):
         for run in self.same(lambda s: s.prune(ended_before=before, limit=limit)):
             self.held.pop(run.id, None)
+            self.begun.pop(run.id, None)
 
     @rule(
         pipeline=st.none() | pipelines,
@@ -174,6 +218,7 @@ def any_write(rng, known):
             ("renew", ("w", [(name, epoch), ("r0", 1)]), {"now": now, "ttl": 10}),
             ("release", (name, epoch), {}),
             ("cancel", (name, Cancellation(str(now), "why")), {}),
+            ("amend", (name, b'{"now": %d}' % now), {}),
             ("prune", (), {"ended_before": now, "limit": 2}),
         ]
     )

@@ -11,12 +11,13 @@ from typing import Annotated
 
 import typer
 
-from millstream.cli import graph, run, runs, serve, tail
+from millstream.cli import graph, keys, run, runs, serve, systems, tail
 from millstream.errors import MillstreamError
 from millstream.version import __version__
 
 cli = typer.Typer(
     name="millstream",
+    cls=systems.WithSystems,
     help="Pipelines whose every partial result reaches its client, and none is lost.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -28,6 +29,7 @@ cli.command("tail")(tail.tail)
 cli.command("runs")(runs.runs)
 cli.command("cancel")(runs.cancel)
 cli.command("graph")(graph.graph)
+cli.add_typer(keys.commands, name="keys")
 
 
 def _show_version(wanted: bool) -> None:

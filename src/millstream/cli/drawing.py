@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Iterator
 
 from millstream.core.graph import Arrow, Graph, Reading, Scope, Step
-from millstream.policy import Buffer, Processes
+from millstream.policy import DURABLE_BUFFER, LIVE_BUFFER, Processes
 from millstream.values import describe
 
 READS = {
@@ -102,7 +102,7 @@ def policies(step: Step, *, output: bool = False) -> list[str]:
         (step.fallback is not None, lambda: f"fallback {_named(step.fallback)}"),
         (step.optional, lambda: "optional"),
         (step.internal, lambda: "internal"),
-        (step.buffer != Buffer(), lambda: f"buffer {step.buffer.size}"),
+        (step.buffer not in (DURABLE_BUFFER, LIVE_BUFFER), lambda: f"buffer {step.buffer.size}"),
     ]
     return [say() for holds, say in rules if holds]
 

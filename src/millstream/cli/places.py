@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from millstream.client import Client, Pause
 
 DEFAULT_URL = "http://127.0.0.1:8000"
+KEY = "MILLSTREAM_KEY"
+"""The environment variable with the key to show to servers that ask for one. (As an argument it
+would stand in the shell's history, and in the list of processes.)"""
 
 Url = Annotated[str, typer.Option(help="The server's address.", metavar="URL")]
 
@@ -38,7 +41,9 @@ async def reached(url: str, view: "View | None" = None) -> AsyncIterator["Client
     """A client of the server at `url`, which has answered once. Raises NoServer."""
     from millstream.client import Client, ConnectionLost
 
-    async with Client(url, give_up_after=0) as probe:
+    key = os.environ.get(KEY)
+    headers = {"X-API-Key": key} if key else {}
+    async with Client(url, headers=headers, give_up_after=0) as probe:
         try:
             await probe.runs(limit=1)
         except ConnectionLost as error:
@@ -51,7 +56,7 @@ async def reached(url: str, view: "View | None" = None) -> AsyncIterator["Client
         if view is not None and pause.failures > 1:
             view.say(f"{pause.reason}; trying again")
 
-    async with Client(url, on_retry=told) as client:
+    async with Client(url, headers=headers, on_retry=told) as client:
         yield client
 
 
@@ -83,6 +88,7 @@ def here(target: str, store: str | None) -> Iterator[str]:
     logs.configure(level="warning")  # to stderr: stdout belongs to the run
     with tempfile.TemporaryDirectory(prefix="millstream-") as folder:
         settings: dict[str, Any] = {"store": store or "memory://"}
+        settings |= {"api_keys": (), "keys_file": Path(folder) / "none"}  # nobody else finds it
         if store is None:
             settings |= {"blobs": Path(folder), "drain": 0.0}
         app = load_app(target, settings)

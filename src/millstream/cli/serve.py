@@ -1,6 +1,7 @@
 """`millstream serve`: an application on a socket, until it is told to stop."""
 
 import ipaddress
+import os
 import socket
 import sys
 from pathlib import Path
@@ -29,7 +30,7 @@ def serve(
     blobs: Annotated[Path | None, typer.Option(help="Folder for uploads.")] = None,
     durability: Annotated[str | None, typer.Option(help="full or process.")] = None,
     open_to_network: Annotated[
-        bool, typer.Option(help="Listen beyond loopback although nobody logs in.")
+        bool, typer.Option(help="Listen beyond loopback although no keys are configured.")
     ] = False,
     log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "info",
 ) -> None:
@@ -51,8 +52,10 @@ def serve(
         "durability": durability,
         "open_to_network": open_to_network or None,
     }
+    if store:  # systems keep data of their own beside it, also in their processes
+        os.environ["MILLSTREAM_STORE"] = store
     app = load_app(target, arguments)
-    check_address(app.settings)
+    check_address(app.settings, asks=app.asks)
     try:
         listener = listen(app.settings.host, app.settings.port)
     except OSError as error:
@@ -69,17 +72,18 @@ def serve(
     make_server(app, app.drain, started=started).run(sockets=[listener])
 
 
-def check_address(settings: "Settings") -> None:
-    """Nobody logs in here: refuse to listen where others could come in, unless told to."""
+def check_address(settings: "Settings", *, asks: bool = False) -> None:
+    """Unless it `asks` for keys, or is told to, refuse to listen where others could come in."""
     host = settings.host
     try:
         local = host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:
         local = False
-    if not local and not settings.open_to_network:
+    if not local and not asks and not settings.open_to_network:
         raise SettingsError(
-            f"host {host!r} can be reached by others, and no authentication is configured; "
-            "use 127.0.0.1 behind a proxy that authenticates, or say --open-to-network"
+            f"host {host!r} can be reached by others, and no authentication is configured; make a "
+            "key (`millstream keys add NAME`), use 127.0.0.1 behind a proxy that authenticates, "
+            "or say --open-to-network"
         )
 
 

@@ -12,7 +12,17 @@ from functools import cached_property
 from typing import Any
 
 from millstream.errors import PipelineError
-from millstream.policy import Buffer, ExecutorName, Processes, Retry
+from millstream.policy import (
+    DURABLE_BUFFER,
+    Breaker,
+    Buffer,
+    Cache,
+    ExecutorName,
+    Processes,
+    Publish,
+    Retain,
+    Retry,
+)
 
 Scope = tuple[str, ...]
 Path = tuple[int, ...]
@@ -29,17 +39,31 @@ class Reading(Enum):
     """One call with the values of all items of the upstream's map, in order."""
     STREAM = "stream"
     """One call with an async iterator over values while they are made."""
+    BATCH = "batch"
+    """One call per batch of messages (live pipelines)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Arrow:
-    """`source` (a step, or the input's name) feeds `parameter` of `target`."""
+    """`source` (a step, or the input's name) feeds `parameter` of `target`.
+
+    `port` is the source's output port, `tag` what an `In` calls the arrow (None: values come
+    bare), `buffer` what may wait on it (None: as the reading step says).
+    """
 
     source: str
     target: str
     parameter: str
     reading: Reading
     annotation: Any = Any
+    port: str = "out"
+    tag: str | None = None
+    buffer: Buffer | None = None
+
+    @property
+    def id(self) -> str:
+        """Its name among all arrows: `source:port->target:parameter` (or its tag)."""
+        return f"{self.source}:{self.port}->{self.target}:{self.tag or self.parameter}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +84,13 @@ class Step:
     fallback: Callable[..., Any] | None = None
     optional: bool = False
     internal: bool = False
-    buffer: Buffer = field(default_factory=Buffer)
+    buffer: Buffer = DURABLE_BUFFER
+    breaker: Breaker | None = None
+    ports: tuple[str, ...] = ()
+    publish: Publish = "always"
+    sieves: bool = False
+    """Whether it may return NOTHING."""
+    cache: Cache | None = None
 
     @property
     def source(self) -> bool:
@@ -90,6 +120,15 @@ class Graph:
     input: str | None = None
     input_type: Any = None
     doc: str = ""
+    live: bool = False
+    """Whether messages pass between its steps without being logged."""
+    keep: Retain | None = None
+    """How much of a live graph's log is kept; None: all."""
+    origins: Mapping[str, str | None] = field(default_factory=dict)
+    """In a live graph: the step that numbers the messages which each step gives. None: it gives
+    one value that serves all messages, like the input."""
+    resolve: "Callable[[Any], Graph] | None" = None
+    """Where each run has a graph of its own: how that is built from the run's input."""
 
     @cached_property
     def readers(self) -> Mapping[str, tuple[Arrow, ...]]:
@@ -101,8 +140,8 @@ class Graph:
     @cached_property
     def outputs(self) -> tuple[str, ...]:
         """The published steps that nobody reads: their values are the run's result."""
-        ends = [n for n in self.steps if not self.readers[n] and not self.steps[n].internal]
-        return tuple(ends)
+        ends = [step for name, step in self.steps.items() if not self.readers[name]]
+        return tuple(s.name for s in ends if not s.internal and s.publish != "never")
 
     @cached_property
     def descendants(self) -> Mapping[str, frozenset[str]]:
@@ -118,6 +157,10 @@ class Graph:
     def maps(self) -> frozenset[str]:
         """The steps (or the input) whose elements start a map."""
         return frozenset(scope[-1] for scope in self.scopes.values() if scope)
+
+    def flowing(self, step: Step) -> tuple[Arrow, ...]:
+        """The arrows into a step of a live graph by which messages come, one after the other."""
+        return tuple(a for a in step.arrows if self.origins.get(a.source) is not None)
 
     @cached_property
     def unsettled(self) -> frozenset[str]:

@@ -83,6 +83,9 @@ class Fold:
                 self.error = event.value
 
     def _step(self, event: Event) -> None:
+        if self.graph.live:
+            self._flowing(event)
+            return
         key = (event.step or "", event.item)
         cell = self.cells[key[0]].get(event.item) if key[0] in self.wanted else None
         if event.type == STEP_FAILED:
@@ -99,6 +102,20 @@ class Fold:
             cell.done, cell.failed = True, False
             cell.value = cell.partials[: event.count] if event.count is not None else event.value
             self._note_elements(key, cell.value)
+
+    def _flowing(self, event: Event) -> None:
+        """Of a live run the newest value of each output counts, and that something failed."""
+        name, data = event.step or "", event.value
+        if event.type in (STEP_PARTIAL, STEP_RESULT) and name in self.wanted:
+            self.cells[name] = {None: _Cell(done=True, value=data)}
+        elif event.type == STEP_FAILED and not data.get("will_retry"):
+            earlier = self.failures.get((name, None), {"count": 0})["count"]
+            self.failures[name, None] = {
+                "step": name,
+                "code": data.get("code"),
+                "message": data.get("message"),
+                "count": earlier + data.get("count", 1),
+            }
 
     def _failed(self, key: Key, cell: _Cell | None, event: Event) -> None:
         data = event.value or {}

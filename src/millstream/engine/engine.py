@@ -7,7 +7,9 @@ chance and ids come in here, once, and go down from here.
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, suppress
+from enum import Enum
 from functools import partial
+from typing import Any, Final, NoReturn
 
 import structlog
 from msgspec import Struct
@@ -17,12 +19,16 @@ from millstream.core.graph import Graph, Step
 from millstream.core.outcome import Document, Fold
 from millstream.core.recovery import Recovered
 from millstream.core.retry import Budget
+from millstream.engine.caching import Caching
 from millstream.engine.executors import Executors
 from millstream.engine.follow import Follower
 from millstream.engine.journal import Journal
+from millstream.engine.live.control import LiveRun
 from millstream.engine.observer import Observer
+from millstream.engine.retention import Keeper
 from millstream.engine.runner import Ending, Runner
-from millstream.engine.tail import Tails
+from millstream.engine.tail import Tail
+from millstream.engine.tails import Tails
 from millstream.engine.work import Work
 from millstream.engine.worker import Worker
 from millstream.errors import Conflict, MillstreamError, NotFound, Unavailable
@@ -37,9 +43,19 @@ from millstream.events import (
     iso,
 )
 from millstream.inputs import InputCodec, blobs_of
+from millstream.policy import Retry
 from millstream.store import ENDED, Cancellation, Lease, Run, Store
 
 log = structlog.get_logger("millstream.engine")
+
+
+class Everybody(Enum):
+    """In the place of an owner: whoever it is that asks sees every run."""
+
+    EVERYBODY = "everybody"
+
+
+EVERYBODY: Final = Everybody.EVERYBODY
 
 
 class _Watch(Struct):
@@ -102,6 +118,7 @@ class Engine:
         self.observer = observer or Observer()
         self.inputs = {name: InputCodec(graph, blobs) for name, graph in self.graphs.items()}
         self.tails = Tails(now)
+        self.caching = Caching(store, now=now)
         self.executors = Executors(
             self.graphs.values(),
             now=now,
@@ -120,7 +137,7 @@ class Engine:
             ttl=self.options.lease_ttl,
             poll=self.options.poll,
         )
-        self._budgets: dict[tuple[str, str], Budget] = {}
+        self._budgets: dict[tuple[str, str, Retry], Budget] = {}
         self._unwatched: dict[str, _Watch] = {}
         self._housekeeper: asyncio.Task[None] | None = None
 
@@ -151,6 +168,7 @@ class Engine:
             with suppress(asyncio.CancelledError):
                 await self._housekeeper
         await self.executors.aclose()
+        await self.caching.aclose()
         await self.store.close()
         await self.blobs.close()
 
@@ -164,6 +182,12 @@ class Engine:
                 f"there is no pipeline {pipeline!r}; there are: {', '.join(sorted(self.graphs))}"
             )
         return graph
+
+    def graph_of(self, run: Run) -> Graph:
+        """A run's graph: its pipeline's, or the one that is built from its input. Raises NotFound,
+        or what building it raises."""
+        self.graph(run.pipeline)
+        return self.inputs[run.pipeline].graph(run.input)
 
     async def start(self, asked: Start) -> tuple[Run, bool]:
         """Accept a run: durable when this returns, begun at once if there is room. The flag says
@@ -221,15 +245,15 @@ class Engine:
             self.worker.adopt(lease)
         self.tails.finish(run.id)
 
-    async def run(self, run: str, *, owner: str | None = None) -> Run:
-        """One run's record. Raises NotFound."""
+    async def run(self, run: str, *, owner: str | Everybody | None = None) -> Run:
+        """One run's record. Raises NotFound, also where it is another owner's."""
         found = await self.store.run(run)
-        if found is None or (found.owner is not None and found.owner != owner):
+        if found is None or (owner is not EVERYBODY and found.owner not in (None, owner)):
             raise NotFound(f"there is no run {run!r}")
         return found
 
     async def cancel(
-        self, run: str, cancellation: Cancellation, *, owner: str | None = None
+        self, run: str, cancellation: Cancellation, *, owner: str | Everybody | None = None
     ) -> bool:
         """Stop a run, wherever it is. False where it had ended. Raises NotFound.
 
@@ -237,6 +261,13 @@ class Engine:
         stopped.
         """
         return await self._cancel(await self.run(run, owner=owner), cancellation)
+
+    async def amend(self, run: str, input: bytes) -> None:
+        """Replace the input by which a run is taken up after a restart; what works on it now is
+        not told. Raises Conflict where it has ended, or what its pipeline's codec raises."""
+        found = await self.run(run, owner=EVERYBODY)
+        if not await self.store.amend(run, self.inputs[found.pipeline].from_json(input)):
+            raise Conflict(f"run {run!r} has ended; start another one")
 
     async def _cancel(self, found: Run, cancellation: Cancellation) -> bool:
         run = found.id
@@ -270,12 +301,15 @@ class Engine:
         """The log so far, decoded."""
         return [decode(line) async for line in self._lines(run)]
 
-    async def document(self, run: str, *, owner: str | None = None) -> Document:
+    async def document(self, run: str, *, owner: str | Everybody | None = None) -> Document:
         """The run as clients read it: a fold over its log so far. Raises NotFound."""
         found = await self.run(run, owner=owner)
-        fold = Fold(self.graphs[found.pipeline]) if found.pipeline in self.graphs else None
-        if fold is None:
+        if found.pipeline not in self.graphs:
             raise NotFound(f"run {run!r} is of pipeline {found.pipeline!r}, not served here")
+        fold = Fold(self._graph_and_input(found)[0])
+        if fold.graph.keep is not None:  # the events that said so may have gone
+            fold.state = found.state
+            fold.started = None if found.started is None else iso(found.started)
         async for line in self._lines(run):
             fold.apply(decode(line))
         return document(found, fold)
@@ -291,22 +325,30 @@ class Engine:
                     yield line
             cursor = page.segments[-1].last
 
+    def live(self, run: str) -> LiveRun | None:
+        """A live run that is worked on in this process, to look into and to change; else None."""
+        runner = self.worker.runner(run)
+        if runner is None or runner.plane is None:
+            return None
+        return LiveRun(runner.plane)
+
+    def lives(self) -> dict[str, LiveRun]:
+        """All live runs that are worked on in this process, by run."""
+        found = {run: self.live(run) for run in self.worker.runs()}
+        return {run: live for run, live in found.items() if live is not None}
+
     # --- the worker's -----------------------------------------------------------------------
 
     async def _prepare(self, lease: Lease) -> Runner:
         """A runner for a leased run: fresh, or recovered from its log."""
         run = lease.run
-        graph = self.graphs[run.pipeline]
-        recovered = None
-        if run.seq > 1:
-            recovered = Recovered(graph)
-            async for line in self._lines(run.id):
-                recovered.apply(decode_raw(line))
-            recovered.settle()
+        graph, load = self._graph_and_input(run)
+        recovered = await self._recovered(graph, run) if run.seq > 1 else None
         self._watch(run)
         tail = self.tails.get(run.id)
         assert tail is not None, "adopt begins the tail"
-        journal = Journal(self.store, lease, tail, now=self.now, observer=self.observer)
+        reader = await self._keeper(graph, lease, tail)
+        journal = Journal(self.store, lease, reader, now=self.now, observer=self.observer)
         work = Work(
             graph=graph,
             run=run,
@@ -317,18 +359,44 @@ class Engine:
             executor=self.executors.of,
             budget=self._budget,
             observer=self.observer,
+            caching=self.caching,
+            watched=lambda: tail.watchers > 0,
         )
-        return Runner(
-            work,
-            journal,
-            partial(self.inputs[run.pipeline].load, run.input),
-            workers=self.executors.workers,
-        )
+        return Runner(work, journal, load, workers=self.executors.workers)
+
+    async def _recovered(self, graph: Graph, run: Run) -> Recovered:
+        """What the log says of the work. Of a live run nothing but that it has begun: its sources
+        start anew, and its log may have lost its beginning."""
+        recovered = Recovered(graph)
+        if not graph.live:
+            async for line in self._lines(run.id):
+                recovered.apply(decode_raw(line))
+            recovered.settle()
+        recovered.started = recovered.started or run.started is not None
+        return recovered
+
+    async def _keeper(self, graph: Graph, lease: Lease, tail: Tail) -> Tail | Keeper:
+        """The tail; where the log is to be kept short, behind the one who sees to that."""
+        if graph.keep is None:
+            return tail
+        page = await self.store.read(lease.run.id, 0, max_bytes=0)
+        tail.trimmed(page.first)
+        return Keeper(self.store, lease, tail, graph.keep, now=self.now)
+
+    def _graph_and_input(self, run: Run) -> tuple[Graph, Callable[[], Any]]:
+        """The graph that a run is worked by, and how its input is read. Where the graph cannot be
+        built (any more), reading the input says why, and so the run fails."""
+        try:
+            graph = self.graph_of(run)
+            self.executors.add(graph)
+        except MillstreamError as error:
+            return self.graphs[run.pipeline], partial(_refuse, error)
+        return graph, partial(self.inputs[run.pipeline].load, run.input)
 
     def _budget(self, pipeline: str, step: Step) -> Budget | None:
         if step.retry is None:
             return None
-        key = (pipeline, step.name)
+        key = (pipeline, step.name, step.retry)  # two flows may have steps of one name
         if key not in self._budgets:
             self._budgets[key] = Budget(step.retry)
         return self._budgets[key]
@@ -366,6 +434,7 @@ class Engine:
                 if since_prune >= self.options.housekeeping:
                     since_prune = 0.0
                     await self.prune()
+                    await self.caching.evict()
             except MillstreamError as error:
                 log.warning("housekeeping_failed", error=error.message)
             except Exception:
@@ -414,6 +483,10 @@ class Engine:
 
     def __repr__(self) -> str:
         return f"<Engine of {', '.join(self.graphs)}; {self.worker!r}; {len(self.tails)} tails>"
+
+
+def _refuse(error: MillstreamError) -> NoReturn:
+    raise error
 
 
 def document(run: Run, fold: Fold) -> Document:

@@ -28,11 +28,16 @@ class Executors:
         self._inline = Inline(now, on_block=on_block)
         self._threads = Threads(now, max_workers=threads)
         self._pools: dict[Processes, ProcessPool] = {}
+        self._now = now
         for graph in graphs:
-            for step in graph.steps.values():
-                self._add_pool(graph, step, now)
+            self.add(graph)
 
-    def _add_pool(self, graph: Graph, step: Step, now: Callable[[], float]) -> None:
+    def add(self, graph: Graph) -> None:
+        """See to it that there is a pool for every step of a graph. Raises PipelineError."""
+        for step in graph.steps.values():
+            self._add_pool(graph, step)
+
+    def _add_pool(self, graph: Graph, step: Step) -> None:
         policy = _pool_of(step)
         if policy is None:
             return
@@ -44,7 +49,7 @@ class Executors:
                     f"import its function by name: {problem}"
                 )
         if policy not in self._pools:
-            self._pools[policy] = ProcessPool(policy, now)
+            self._pools[policy] = ProcessPool(policy, self._now)
 
     def of(self, step: Step) -> Executor:
         """Where this step runs."""

@@ -8,36 +8,14 @@ turn of the loop between.
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 
-from msgspec import Struct
-
 from millstream.core import replay
 from millstream.core.replay import Edge
-from millstream.engine.tail import Shared, Tail, Tails
+from millstream.engine.replays import BATCH_BYTES, Batch, merged
+from millstream.engine.tail import Shared, Tail
+from millstream.engine.tails import Tails
 from millstream.errors import NotFound
 from millstream.events import Position, iso
 from millstream.store import Store
-
-BATCH_BYTES = 65_536
-"""What a reader takes at a time, at most (one event may be larger)."""
-
-LAGGING_EVENTS = 64
-"""From a batch of this many on, a reader counts as lagging: superseded progress is merged."""
-
-
-class Batch(Struct, frozen=True):
-    """Events for one write. `last` is the cursor after it. `shared` is set where the batch is whole
-    live segments, whose framings all readers share; `lines` where it is anything else."""
-
-    last: Position
-    lines: tuple[bytes, ...] = ()
-    shared: tuple[Shared, ...] = ()
-
-    @property
-    def events(self) -> tuple[bytes, ...]:
-        """Each event by itself."""
-        if not self.shared:
-            return self.lines
-        return tuple(line for shared in self.shared for line in shared.segment.events)
 
 
 class Follower:
@@ -161,24 +139,18 @@ class Follower:
                 break
             lines += segment.events
             size += segment.size
-        return self._merged(lines)
+        batch = merged(self.run, lines, self.cursor + 1, self._now())
+        return self._hand_out(batch)
 
     async def _from_store(self, tail: Tail) -> Batch | None:
-        page = await self._store.read(self.run, self.cursor, max_bytes=BATCH_BYTES)
-        if page.last == 0:  # pruned while we read: the rest is told as a gap
+        found = await self._tails.replays.read(self._store, self.run, self.cursor)
+        if found.last == 0:  # pruned while we read: the rest is told as a gap
             tail.forget()
             return None
-        tail.first = max(tail.first, page.first)
-        if page.first > self.cursor + 1:
+        tail.first = max(tail.first, found.first)
+        if found.first > self.cursor + 1:
             return self._gap(tail)
-        events = [line for segment in page.segments for line in segment.events]
-        return self._merged(events) if events else None
-
-    def _merged(self, events: list[bytes]) -> Batch:
-        last = self.cursor + len(events)
-        if len(events) >= LAGGING_EVENTS:
-            events = replay.merge(self.run, events, self.cursor + 1, iso(self._now()))
-        return self._hand_out(Batch(last, tuple(events)))
+        return None if found.batch is None else self._hand_out(found.batch)
 
     def _gap(self, tail: Tail) -> Batch:
         told = replay.gap(self.run, self.cursor, tail.first, iso(self._now()))

@@ -15,6 +15,7 @@ from msgspec import UNSET
 
 from millstream.core import lifecycle
 from millstream.engine.observer import Observer
+from millstream.engine.retention import Keeper
 from millstream.engine.tail import Tail
 from millstream.errors import StaleEpoch, StoreError
 from millstream.events import STEP_PROGRESS, Event, Piece, Position, Segment, Strip, encode, iso
@@ -86,7 +87,7 @@ class Journal:
         self,
         store: Store,
         lease: Lease,
-        tail: Tail,
+        tail: Tail | Keeper,
         *,
         now: Callable[[], float],
         observer: Observer,
@@ -135,6 +136,7 @@ class Journal:
         index: int | None = None,
         attempt: int = 1,
         fallback: bool = False,
+        cached: bool = False,
         count: int | None = None,
         data: Any = UNSET,
     ) -> int:
@@ -159,6 +161,7 @@ class Journal:
                 index=index,
                 attempt=attempt,
                 fallback=fallback,
+                cached=cached,
                 count=count,
                 time=iso(moment),
                 data=data,
@@ -186,7 +189,16 @@ class Journal:
         self._pending.append(piece)
         self.strip = None if isinstance(piece, bytes) else piece
 
-    def pen(self, type: str, *, step: str, item: int | None, attempt: int, fallback: bool) -> Pen:
+    def pen(
+        self,
+        type: str,
+        *,
+        step: str,
+        item: int | None,
+        attempt: int,
+        fallback: bool,
+        cached: bool = False,
+    ) -> Pen:
         """A pen for many events that differ in nothing but their data."""
         lifecycle.after(self._state, type)
         blank = Event(
@@ -197,6 +209,7 @@ class Journal:
             item=item,
             attempt=attempt,
             fallback=fallback,
+            cached=cached,
         )
         return Pen(self, type.encode(), encode(blank))
 

@@ -15,11 +15,19 @@ from msgspec import UNSET, Raw
 from millstream.core import retry
 from millstream.core.graph import Path, Step
 from millstream.core.recovery import INTERRUPTED, Trace, digest
+from millstream.engine.caching import Lead
 from millstream.engine.executor import Call
 from millstream.engine.journal import Pen
 from millstream.engine.outlets import Outlets
+from millstream.engine.step_errors import (
+    as_step_error,
+    cause_of,
+    not_comparable,
+    not_encodable,
+    worker_lost,
+)
 from millstream.engine.work import Work
-from millstream.errors import MillstreamError, StaleEpoch, StepError, StepTimeout
+from millstream.errors import StaleEpoch, StepError, StepTimeout
 from millstream.events import (
     STEP_FAILED,
     STEP_PARTIAL,
@@ -54,7 +62,7 @@ class Performance:
         self.arguments = arguments
         self.attempt, self.failures = trace.attempt, trace.failures
         self.trace, self.fresh = trace, fresh
-        self.fallback = self.open = False
+        self.fallback = self.cached = self.open = False
         self.digests = trace.digests
         self.delivered = self.reached = 0
         self._limit: asyncio.Timeout | None = None
@@ -64,6 +72,7 @@ class Performance:
         self.count = 0
         self._journal, self._elements = work.journal, outlets.wants_elements
         self._pen: Pen | None = None
+        self._lead: Lead | None = None
         self.error: StepError | None = None
 
     # --- the story --------------------------------------------------------------------------
@@ -75,7 +84,7 @@ class Performance:
         if budget is not None:
             budget.deposit()
         if self.trace.lost >= LOST_LIMIT:
-            raise self._tell(_lost(self.step, self.trace.lost))
+            raise self._tell(worker_lost(self.step, self.trace.lost))
         if self.trace.fallback_due:
             return await self._fall_back()
         while True:
@@ -100,7 +109,7 @@ class Performance:
         return retry.decide(
             self.step.retry,
             failures=self.failures,
-            error=_cause(failure),
+            error=cause_of(failure),
             budget=budget,
             chance=self.work.chance(),
             remaining=self.work.remaining(),
@@ -119,17 +128,23 @@ class Performance:
         self.attempt += 1
         self.reached = max(self.reached, self.count)
         self.count, self.values, self.value_bytes, self.error = 0, [], 0, None
-        self._pen = None
+        self._pen, self.cached = None, False
         self._append(STEP_STARTED)
         self.open = True
         try:
             result = await self._timed(function)
             await self._finish(result, function)
             self.open = False
+            if self._lead is not None:
+                self._lead.keep(encode(self.values))
         except StaleEpoch:
             raise
         except Exception as error:
             return as_step_error(error)
+        finally:
+            if self._lead is not None:
+                self._lead.give_up()
+                self._lead = None
         return None
 
     async def _timed(self, function: Callable[..., Any]) -> Any:
@@ -149,13 +164,32 @@ class Performance:
             self._limit = None
 
     async def _call(self, function: Callable[..., Any]) -> Any:
+        arguments = self.arguments()
+        if self.step.cache is not None and function is self.step.function:
+            value = await self._recall(arguments)
+            if self.cached:
+                return value
         call = Call(
             function=function,
-            arguments=self.arguments(),
+            arguments=arguments,
             facts=self.work.facts(self.step, self.item, self.attempt),
             context=self.step.context,
         )
         return await self.work.executor(_as_run(self.step, function)).run(call, self)
+
+    async def _recall(self, arguments: dict[str, Any]) -> Any:
+        """What an earlier call with these arguments gave, if one did: `cached` is true then."""
+        if self.work.caching is None:
+            return None
+        try:
+            value, self._lead = await self.work.caching.ask(
+                self.work.graph.name, self.step, arguments
+            )
+        except TypeError as error:
+            raise not_comparable(error) from error
+        self.cached = self._lead is None
+        self.work.tally.cached += self.cached
+        return value
 
     # --- what the running step sends (Emit) -------------------------------------------------
 
@@ -164,7 +198,7 @@ class Performance:
         try:
             self._append(type, data=data)
         except TypeError as error:
-            self.error = _not_encodable(f"the data of {type!r}", error)
+            self.error = not_encodable(f"the data of {type!r}", error)
 
     def partial(self, value: Any) -> Awaitable[None] | None:
         """One yielded value: into the log, then to its readers."""
@@ -178,7 +212,7 @@ class Performance:
             try:
                 size = pen.write(value)
             except TypeError as error:
-                raise _not_encodable(f"value {index}", error) from error
+                raise not_encodable(f"value {index}", error) from error
             if self.values is not None:
                 self._weigh(size)
         if self.values is not None:
@@ -196,6 +230,7 @@ class Performance:
                 item=self.item,
                 attempt=self.attempt,
                 fallback=self.fallback,
+                cached=self.cached,
             )
         return self._pen
 
@@ -226,12 +261,13 @@ class Performance:
         except TypeError as error:
             if self.step.internal:  # kept nowhere, so it needs no JSON form: always "other"
                 return repr((index, self.attempt)).encode()
-            raise _not_encodable(f"value {index}", error) from error
+            raise not_encodable(f"value {index}", error) from error
 
     def _weigh(self, size: int) -> None:
         """Stop keeping values that nobody needs as one list once they are many."""
         self.value_bytes += size
-        if self.value_bytes > RESULT_LIST_BYTES and not self.outlets.wants_values:
+        too_many = self.value_bytes > RESULT_LIST_BYTES and self._lead is None
+        if too_many and not self.outlets.wants_values:
             self.values = None
 
     async def _hand_on(self, index: int, value: Any, change: str) -> None:
@@ -271,8 +307,8 @@ class Performance:
 
     async def _finish(self, result: Any, function: Callable[..., Any]) -> None:
         """Log the result, and let go of values that an earlier attempt had yielded beyond it."""
-        if self.step.yields and not _yields(function):
-            for value in result or ():  # a plain fallback of a yielding step
+        if self.step.yields and (self.cached or not _yields(function)):
+            for value in result or ():  # kept from earlier, or a yielding step's plain fallback
                 full = self.partial(value)
                 if full is not None:
                     await full
@@ -299,7 +335,7 @@ class Performance:
         try:
             self._append(STEP_RESULT, data=result)
         except TypeError as error:
-            raise _not_encodable("what it returned", error) from error
+            raise not_encodable("what it returned", error) from error
 
     def _value(self) -> Any:
         return self.values
@@ -314,6 +350,7 @@ class Performance:
             index=index,
             attempt=self.attempt,
             fallback=self.fallback and type in (STEP_RESULT, STEP_PARTIAL),
+            cached=self.cached and type in (STEP_RESULT, STEP_PARTIAL),
             count=count,
             data=data,
         )
@@ -339,43 +376,6 @@ class Performance:
         if self.open:
             told = StepError("the attempt was broken off; it will be made again", code=INTERRUPTED)
             self._tell(told, will_retry=True)
-
-
-def as_step_error(error: Exception) -> StepError:
-    """Any exception of a step's function as a StepError; the original is its cause."""
-    if isinstance(error, StepError):
-        return error
-    if isinstance(error, MillstreamError):
-        told = StepError(error.message, code=error.code, retryable=error.retryable)
-    else:
-        said = str(error)
-        name = type(error).__name__
-        retryable = bool(getattr(error, "retryable", True))
-        told = StepError(f"{name}: {said}" if said else name, retryable=retryable)
-    told.__cause__ = error
-    return told
-
-
-def _cause(failure: StepError) -> Exception:
-    """What `Retry.on` is compared with: the exception that the function raised."""
-    return failure.__cause__ if isinstance(failure.__cause__, Exception) else failure
-
-
-def _lost(step: Step, times: int) -> StepError:
-    return StepError(
-        f"the worker died {times} times while it ran step {step.name!r}; it is not tried again",
-        code="worker_lost",
-        retryable=False,
-    )
-
-
-def _not_encodable(what: str, error: TypeError) -> StepError:
-    return StepError(
-        f"{what} has no JSON form ({error}); return JSON types, a model or a dataclass, "
-        "or declare the step internal=True",
-        code="not_encodable",
-        retryable=False,
-    )
 
 
 def _yields(function: Callable[..., Any]) -> bool:

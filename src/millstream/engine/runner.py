@@ -13,6 +13,7 @@ import structlog
 from millstream.core.graph import Graph, Reading, Step
 from millstream.core.lineage import Numbering
 from millstream.engine.journal import Journal
+from millstream.engine.live.plane import Plane
 from millstream.engine.outlets import Arrow, Outlets
 from millstream.engine.steploop import StepLoop
 from millstream.engine.work import RunFailed, Work, default_concurrency
@@ -46,6 +47,8 @@ class Runner:
         self._cancellation: Cancellation | None = None
         self._handing_back = False
         self._halt: asyncio.Future[None] | None = None
+        self.plane: Plane | None = None
+        """Of a live run: where its steps work."""
 
     # --- from outside -----------------------------------------------------------------------
 
@@ -155,6 +158,7 @@ class Runner:
                 "calls": tally.calls,
                 "retries": tally.retries,
                 "failed": tally.failed,
+                "cached": tally.cached,
                 "seconds": round(seconds, 3),
             },
         }
@@ -172,6 +176,10 @@ class Runner:
     async def _steps(self) -> None:
         """Every step's loop at once, until all are through or one cannot go on."""
         input = self._input()
+        if self.work.graph.live:
+            self.plane = Plane(self.work, input, self._workers)
+            await self.plane.run()
+            return
         loops, entry = self._lay()
         if entry is not None and not entry.wants_elements:  # one message, for which there is room
             await _feed(entry, input)

@@ -11,6 +11,7 @@ from millstream.context import Facts
 from millstream.core.graph import Arrow, Graph, Path, Reading, Step, scope_of
 from millstream.core.recovery import INPUT_FAILED, Recovered
 from millstream.core.retry import Budget
+from millstream.engine.caching import Caching
 from millstream.engine.executor import Executor
 from millstream.engine.journal import Journal
 from millstream.engine.observer import Observer
@@ -64,6 +65,7 @@ class Tally(Struct):
     calls: int = 0
     retries: int = 0
     failed: int = 0
+    cached: int = 0
 
 
 @dataclass(slots=True)
@@ -88,6 +90,8 @@ class Work:
     missing: dict[tuple[str, Path], dict[str, Any]] = field(default_factory=dict)
     under_way: dict[tuple[str, Path], Callable[[], None]] = field(default_factory=dict)
     stopping: bool = False
+    watched: Callable[[], bool] = bool
+    caching: Caching | None = None
 
     def facts(self, step: Step, item: int | None, attempt: int) -> Facts:
         """What the step's Context says."""
@@ -98,6 +102,8 @@ class Work:
             item=item,
             attempt=attempt,
             deadline=self.run.deadline,
+            owner=self.run.owner,
+            created=self.run.created,
         )
 
     def remaining(self) -> float | None:

@@ -110,6 +110,14 @@ class Worker:
         """There may be something to claim."""
         self._nudge.set()
 
+    def runner(self, run: str) -> Runner | None:
+        """Who works on a run here."""
+        return self._runners.get(run)
+
+    def runs(self) -> list[str]:
+        """The runs that are worked on here."""
+        return list(self._runners)
+
     # --- runs -------------------------------------------------------------------------------
 
     def adopt(self, lease: Lease) -> None:

@@ -6,9 +6,11 @@ from typing import TypeVar
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from millstream.engine.observer import Observer
+from millstream.observe.debugger.debuggers import Debuggers
 
 _M = TypeVar("_M", Counter, Histogram)
 
@@ -73,6 +75,10 @@ class Metrics(Observer):
         """See Observer."""
         self._blocks.labels(step).inc(seconds)
 
+    def watch(self, debuggers: Debuggers) -> None:
+        """Tell of live runs and their alerts, too."""
+        self.registry.register(_Live(debuggers))
+
     def render(self) -> bytes:
         """The exposition text."""
         return generate_latest(self.registry)
@@ -109,4 +115,71 @@ class _Gauges(Collector):
             yield GaugeMetricFamily(f"millstream_{name}", name.replace("_", " "), value=value)
 
     def describe(self) -> Iterable[GaugeMetricFamily]:
+        return ()
+
+
+class _Live(Collector):
+    """The connections of live runs, as the newest snapshots have them, and their alerts."""
+
+    COUNTED = (
+        ("sent", "total_messages", "Messages sent by a connection of a live run"),
+        ("delivered", "delivered_messages", "Messages taken from it"),
+        ("dropped", "dropped_messages", "Messages lost on it"),
+    )
+    MEASURED = (
+        ("waiting", "waiting_messages", "Messages that wait on it"),
+        ("fill", "buffer_utilization", "How full it is, 0 to 1"),
+        ("rate", "messages_per_second", "Messages a second"),
+        ("error_rate", "error_rate", "The part of its messages that its reader fails at"),
+    )
+    LABELS = ("run", "connection")
+
+    def __init__(self, debuggers: Debuggers) -> None:
+        self._debuggers = debuggers
+
+    def collect(self) -> Iterable[Metric]:
+        counters = [
+            (field, CounterMetricFamily(f"millstream_live_{name}", help, labels=self.LABELS))
+            for name, field, help in self.COUNTED
+        ]
+        gauges = [
+            (field, GaugeMetricFamily(f"millstream_live_{name}", help, labels=self.LABELS))
+            for name, field, help in self.MEASURED
+        ]
+        latency = GaugeMetricFamily(
+            "millstream_live_latency_seconds",
+            "From put to take, of the last second",
+            labels=(*self.LABELS, "quantile"),
+        )
+        found = self._debuggers.all()
+        for debugger in found:
+            for each in debugger.newest.connections if debugger.newest else ():
+                at = [debugger.run, each.id]
+                for field, family in (*counters, *gauges):
+                    family.add_metric(at, getattr(each.metrics, field))
+                for quantile, field in (("0.5", "p50_latency"), ("0.95", "p95_latency")):
+                    latency.add_metric([*at, quantile], getattr(each.metrics, field) / 1000)
+        yield GaugeMetricFamily("millstream_live_runs", "Live runs at work here", value=len(found))
+        yield from (family for _, family in (*counters, *gauges))
+        yield latency
+        yield from self._alerts()
+
+    def _alerts(self) -> Iterable[Metric]:
+        open = GaugeMetricFamily(
+            "millstream_live_alerts",
+            "Alerts that are open",
+            labels=("run", "connection", "type", "severity"),
+        )
+        for debugger in self._debuggers.all():
+            for alert in debugger.open.values():
+                where = alert.connection_id or ""
+                open.add_metric([debugger.run, where, alert.type, alert.severity], 1)
+        fired = CounterMetricFamily(
+            "millstream_live_alerts_fired", "Alerts that have fired", labels=("type", "severity")
+        )
+        for kind, count in self._debuggers.fired().items():
+            fired.add_metric(list(kind), count)
+        yield from (open, fired)
+
+    def describe(self) -> Iterable[Metric]:
         return ()

@@ -1,6 +1,7 @@
 """Content negotiation: which wire a request asks for, and from which cursor."""
 
 import re
+from functools import lru_cache
 from typing import Literal
 
 from fastapi import Request
@@ -27,6 +28,7 @@ class NotAcceptable(MillstreamError):
     status = 406
 
 
+@lru_cache(maxsize=256)
 def negotiate(accept: str | None, default: Form, offered: tuple[Form, ...]) -> Form:
     """The best offered form for an Accept header (RFC 9110, section 12.5.1): each form counts by
     the range that fits it most closely; of equals the first listed, and of those the default.

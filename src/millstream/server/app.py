@@ -21,15 +21,20 @@ from millstream.blobs import BlobStore
 from millstream.engine.engine import Engine
 from millstream.errors import MillstreamError, PipelineError, Unavailable
 from millstream.events import encode, iso
+from millstream.observe.debugger.debuggers import Debuggers
 from millstream.observe.lag import LagMeter
 from millstream.observe.metrics import Metrics
 from millstream.pipeline import Pipeline, built
-from millstream.server import direct, page, problems, runs, sockets, status
+from millstream.policy import Rate
+from millstream.server import direct, docs, page, problems, runs, sockets, status
 from millstream.server.accept import accepted, negotiate
+from millstream.server.admission import Admission
+from millstream.server.auth import Authenticator, Guard, Principal
 from millstream.server.connection import Receive, Scope, Send
 from millstream.server.delivery import Streams
 from millstream.server.head import Head
-from millstream.server.problems import ProblemRoute
+from millstream.server.limiting import Places, RateGate
+from millstream.server.problems import ProblemRoute, guarded
 from millstream.server.service import Service, mounted_at
 from millstream.server.uploads import Limits
 from millstream.settings import Settings
@@ -103,6 +108,11 @@ class Millstream:
         )
 
     @cached_property
+    def debuggers(self) -> Debuggers:
+        """Those of the live runs that are at work here."""
+        return Debuggers(self.engine)
+
+    @cached_property
     def streams(self) -> Streams:
         """The open streams."""
         settings = self.settings
@@ -122,7 +132,14 @@ class Millstream:
             ),
             json_bytes=settings.json_bytes,
             prefix=self.prefix,
+            places=self._admission.places,
         )
+
+    @cached_property
+    def _admission(self) -> Admission:
+        theirs = [s.authenticator for s in self.systems if s.authenticator is not None]
+        guard = Guard([*wiring.authenticators(self.settings), *theirs])
+        return Admission(guard, self.settings, now=time.time)
 
     @cached_property
     def _sockets(self) -> sockets.Sockets:
@@ -148,11 +165,13 @@ class Millstream:
                 self.lag,
                 version=__version__,
                 not_ready=self._asked_whether_ready,
+                ask=self._admission.ask,
             )
         )
         for system in self.systems:
             if system.routes is not None:
-                routes.include_router(system.routes(self), dependencies=opened)
+                asked = [Depends(self._come_unknown)] if system.authenticates else opened
+                routes.include_router(system.routes(self), dependencies=asked)
         routes.include_router(self._shared_routes())
         return routes
 
@@ -163,8 +182,10 @@ class Millstream:
             title="Millstream",
             version=__version__,
             description=ABOUT,
+            openapi_url=None,  # its own routes would ask nobody for a key
         )
         api.include_router(self.router)
+        api.include_router(docs.router(api, self._admission.ask))
         problems.install(api)
         return api
 
@@ -204,6 +225,37 @@ class Millstream:
     def _assets(self) -> Mapping[str, Any]:
         return {name: path for system in self.systems for name, path in system.assets.items()}
 
+    # --- for systems' own routes ------------------------------------------------------------
+
+    @property
+    def asks(self) -> bool:
+        """Whether keys are configured, so that every client must say who it is."""
+        return self._admission.guard.configured
+
+    async def authenticate(
+        self,
+        connection: HTTPConnection,
+        *,
+        also: Authenticator | None = None,
+        required: bool = True,
+    ) -> Principal:
+        """Who sends this request (or opens this WebSocket), by the server's keys or those of
+        `also`. From here on they are its caller: `service` shows them their own runs alone.
+
+        Raises Unauthenticated for a key that nobody knows, and, where `required`, for none;
+        RateLimited where they ask too much.
+        """
+        return await self._admission.authenticate(connection, also, required=required)
+
+    def rate_limit(self, name: str, rate: Rate | str) -> RateGate:
+        """A rate of its own for a group of routes: await it with each request, or make it their
+        dependency. Raises RateLimited then."""
+        return self._admission.rate(name, rate)
+
+    def stream_limit(self, name: str, most: int, each: int | None = None) -> Places:
+        """Places for at most so many open streams, in all and for each client."""
+        return Places(name, most, each)
+
     # --- life -------------------------------------------------------------------------------
 
     @asynccontextmanager
@@ -222,6 +274,8 @@ class Millstream:
         if self.started_at is None:
             self.started_at = time.time()
             self.lag.start()
+            self.metrics.watch(self.debuggers)
+            self.debuggers.start()
 
     def _begin_opening(self) -> "asyncio.Task[None]":
         if self._closed:
@@ -232,7 +286,17 @@ class Millstream:
         return self._opening
 
     async def _enter(self, connection: HTTPConnection) -> None:
-        """Before every request that needs the engine."""
+        """Before every request that needs the engine: who asks, and not too much."""
+        await self._admission.admit(connection)
+        await self._come_in(connection)
+
+    async def _come_unknown(self, connection: HTTPConnection) -> None:
+        """Before a system's routes that ask by themselves: until they do, it is nobody."""
+        self._admission.unknown()
+        await self._come_in(connection)
+
+    async def _come_in(self, connection: HTTPConnection) -> None:
+        """Open what is needed; note where this is mounted."""
         if not self._ready:
             await self.open()
         mounted_at.set(connection.scope.get("root_path", ""))
@@ -255,8 +319,12 @@ class Millstream:
             return
         self._closed = True
         self.lag.stop()
+        await self.debuggers.stop()
         self.streams.drain()
         await self.engine.aclose()
+        for system in self.systems:
+            if system.close is not None:
+                await system.close()
 
     def _not_ready(self) -> str | None:
         if not self._ready:
@@ -276,7 +344,9 @@ class Millstream:
         """ASGI."""
         if scope["type"] == "http":
             if not self.api.user_middleware and (handle := self._direct.find(scope)):
-                await direct.serve(handle, scope, receive, send)
+                response = await guarded(handle, Request(scope, receive))
+                del handle  # what this holds on to, every open stream holds
+                await response(scope, receive, send)  # type: ignore[arg-type]
                 return
             if scope["method"] == "HEAD":
                 head = Head(scope, receive, send)

@@ -43,6 +43,9 @@ class Shown(Protocol):
         """Call it when the client has gone. False where it has."""
         ...
 
+    def settle(self) -> None:
+        """The request has been read; only its answer goes on, and nothing more is received."""
+
     def abort(self) -> None:
         """Cut the connection without waiting for its buffer."""
 
@@ -70,6 +73,11 @@ class Connection:
     def on_lost(self, call: Callable[[], None] | None) -> bool:
         """Call it (or nothing, from now on) when the client goes. False where it has gone."""
         return self._shown is not None and self._shown.on_lost(call)
+
+    def settle(self) -> None:
+        """Nothing more will be received: let go of what is held for that (2 kB)."""
+        if self._direct and self._shown is not None:
+            self._shown.settle()
 
     async def room(self, patience: float) -> bool:
         """Wait until the client has taken what it was sent, so that nothing is got ready for one

@@ -15,7 +15,8 @@ from typing import Any
 import structlog
 from starlette.responses import Response
 
-from millstream.engine.follow import Batch, Follower
+from millstream.engine.follow import Follower
+from millstream.engine.replays import Batch
 from millstream.errors import MillstreamError
 from millstream.server.connection import Connection, Receive, Scope, Send
 from millstream.wire import Wire
@@ -104,6 +105,8 @@ class EventStream(Response):
         self._beats = wire.heartbeat if heartbeat else b""
         self._first = first
         self._content_type = content_type or wire.content_type
+        self.release: Callable[[], object] = bool
+        """Called at the end."""
         self.silent = 0
         """Rounds since the last write."""
         self._gone = False
@@ -118,12 +121,15 @@ class EventStream(Response):
         self._streams.enter(self)
         try:
             await send(self._start())
+            if watcher is None:
+                connection.settle()
             ended = await self._stream(send) and await self._taken(send, b"", more=False)
             if not ended and not self._gone:
                 await self._cut()
         finally:
             self._streams.leave(self)
             self._follower.close()
+            self.release()
             connection.on_lost(None)
             if watcher is not None:
                 watcher.cancel()
@@ -161,6 +167,9 @@ class EventStream(Response):
                 return await self._taken(send, self._wire.farewell if self._first else b"")
             if not await self._kept_up(self._connection.room(self._streams.stall_timeout)):
                 return False
+            if not self._follower.ready and self.silent < BEATS:
+                await self._follower.live(self._take)
+                continue
             try:
                 chunk = await self._next()
             except MillstreamError as error:  # the store: the client comes back with its cursor
@@ -178,14 +187,11 @@ class EventStream(Response):
 
         Holds on to nothing but those bytes: they are all that a slow client costs.
         """
-        if self._gone or self._streams.draining:
-            return b""
         if not self._follower.ready:
-            await self._follower.live(self._take)
-        if self._follower.ready:
-            batch = await self._follower.next()
-            return None if batch is None else self._framed(batch)
-        return self._beats if self.silent >= BEATS else b""
+            self.silent = 0
+            return self._beats
+        batch = await self._follower.next()
+        return None if batch is None else self._framed(batch)
 
     def _take(self, batch: Batch) -> bool:
         """At the live edge: write it at once. False where it has to be sent in turn."""
@@ -200,13 +206,8 @@ class EventStream(Response):
     def _framed(self, batch: Batch) -> bytes:
         if self._framer is not None:
             frames = self._framer(batch.events)
-        elif len(batch.shared) == 1:
-            frames = batch.shared[0].framed(self._wire.name, self._wire.segment)
-        elif batch.shared:
-            whole = (s.framed(self._wire.name, self._wire.segment) for s in batch.shared)
-            frames = b"".join(whole)
         else:
-            frames = self._wire.frames(batch.lines)
+            frames = batch.framed(self._wire.name, self._wire.segment, self._wire.frames)
         if self._first is not None and frames:
             frames, self._first = self._first(frames), None
         return frames

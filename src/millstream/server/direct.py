@@ -16,8 +16,7 @@ from fastapi import Request, Response
 from fastapi.requests import HTTPConnection
 
 from millstream.server import runs
-from millstream.server.connection import Receive, Scope, Send
-from millstream.server.problems import guarded
+from millstream.server.connection import Scope
 from millstream.server.service import Service
 
 Handle = Callable[[Request], Coroutine[Any, Any, Response]]
@@ -59,9 +58,3 @@ def is_socket(scope: Scope) -> bool:
     if scope["type"] != "websocket":
         return False
     return scope["path"].removeprefix(scope.get("root_path", "")) == "/socket"
-
-
-async def serve(handle: Handle, scope: Scope, receive: Receive, send: Send) -> None:
-    """Answer one request."""
-    response = await guarded(handle, Request(scope, receive))
-    await response(scope, receive, send)  # type: ignore[arg-type]

@@ -12,8 +12,9 @@ from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException as StarletteHTTPException
 from starlette.requests import ClientDisconnect
 
-from millstream.errors import InputError, MillstreamError, NotFound, RequestError, Unavailable
+from millstream.errors import InputError, MillstreamError, NotFound, RequestError
 from millstream.events import encode
+from millstream.server.limiting import limit_headers
 from millstream.values import dotted
 
 log = structlog.get_logger("millstream.server")
@@ -52,9 +53,7 @@ def problem(error: MillstreamError) -> Response:
         "retryable": error.retryable,
         **error.details(),
     }
-    headers = {}
-    if isinstance(error, Unavailable):
-        headers["Retry-After"] = str(max(1, round(error.retry_after)))
+    headers = {**limit_headers(), **error.headers}
     return Response(encode(document), error.status, headers, CONTENT_TYPE)
 
 
@@ -120,9 +119,12 @@ class ProblemRoute(APIRoute):
 async def guarded(
     handle: Callable[[Request], Coroutine[Any, Any, Response]], request: Request
 ) -> Response:
-    """The handler's response, or its error as a problem."""
+    """The handler's response, or its error as a problem; with what limits the request met."""
     try:
-        return await handle(request)
+        response = await handle(request)
+        if hasattr(response, "raw_headers"):  # a stream has them already
+            response.headers.update(limit_headers())
+        return response
     except MillstreamError as error:
         return problem(error)
     except RequestValidationError as error:

@@ -99,8 +99,7 @@ def _runs(routes: APIRouter, service: Service) -> None:
         before: str | None = None,
         limit: Annotated[int, Query(ge=1, le=500)] = 50,
     ) -> Response:
-        store = service.engine.store
-        found = await store.runs(pipeline=pipeline, state=state, before=before, limit=limit)
+        found = await service.runs(pipeline=pipeline, state=state, before=before, limit=limit)
         more = found[-1].id if len(found) == limit else None
         return json({"runs": [summary(run) for run in found], "next": more})
 
@@ -160,6 +159,8 @@ async def start(service: Service, pipeline: str, request: Request) -> Response:
     """Start a run, and follow it in the form that was asked for."""
     form = negotiate(accepted(request), "json", _FORMS)
     options, after = options_of(request), cursor(request)
+    if not wants_no_wait(request):
+        service.places.check()  # before anything is begun
     document = await service.read_document(pipeline, request)
     run = await service.start(pipeline, document, options)
     if wants_no_wait(request):

@@ -6,23 +6,28 @@ import hashlib
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextvars import ContextVar
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import msgspec
 from fastapi import Request, Response
 from msgspec import Struct
 
-from millstream.blobs import Upload
+from millstream.blobs import Blob, Upload
 from millstream.core.outcome import Document
-from millstream.engine.engine import Engine, Start
-from millstream.errors import InputError, NotFound, RequestError, UnsupportedMedia
+from millstream.engine.engine import EVERYBODY, Engine, Everybody, Start
+from millstream.engine.follow import Follower
+from millstream.engine.live.control import LiveRun
+from millstream.errors import Conflict, InputError, NotFound, RequestError, UnsupportedMedia
 from millstream.events import Event, Position, decode, encode
 from millstream.inputs import blobs_of
+from millstream.observe.debugger.feed import FeedReader
 from millstream.server.accept import Form, cursor
+from millstream.server.auth import caller
 from millstream.server.delivery import EventStream, OutcomeResponse, Streams
+from millstream.server.limiting import Places, limit_headers
 from millstream.server.uploads import Form as UploadForm
 from millstream.server.uploads import Limits, OnFileTooLarge, read_body, read_multipart
-from millstream.store import Cancellation, Run
+from millstream.store import Cancellation, Run, State
 from millstream.wire import Wire
 from millstream.wire.dialect import Dialect, Framer
 from millstream.wire.ndjson import NDJSON
@@ -30,6 +35,9 @@ from millstream.wire.sse import SSE, with_retry
 
 LATEST: Position = 2**62
 """A cursor behind every log's end: a reader who waits for what comes, and needs nothing before."""
+
+OWNERS = 10_000
+"""Of so many runs it is remembered whose they are."""
 
 WIRES: Mapping[str, Wire] = {"sse": SSE, "ndjson": NDJSON}
 
@@ -47,14 +55,29 @@ class Options(Struct, frozen=True):
     key: str | None = None
 
 
+def _viewer() -> str | Everybody | None:
+    """Whose runs the caller sees."""
+    who = caller.get()
+    return EVERYBODY if who is None else who.owner
+
+
 class Service:
     """Requests in, responses out; the same for native routes and for systems' own."""
 
     def __init__(
-        self, engine: Engine, streams: Streams, *, limits: Limits, json_bytes: int, prefix: str = ""
+        self,
+        engine: Engine,
+        streams: Streams,
+        *,
+        limits: Limits,
+        json_bytes: int,
+        prefix: str = "",
+        places: Places | None = None,
     ) -> None:
         self.engine, self.streams = engine, streams
         self.limits, self._json_bytes, self.prefix = limits, json_bytes, prefix
+        self.places = Places("streams", most=2**31) if places is None else places
+        self._owners: dict[str, str | None] = {}
 
     # --- a request's body ---------------------------------------------------------------------
 
@@ -85,11 +108,10 @@ class Service:
         except RecursionError:
             raise RequestError("the body is nested too deeply; send a flatter one") from None
 
-    async def read_json(self, request: Request) -> bytes:
-        """The body, under the limit for JSON."""
-        return await read_body(
-            request.stream(), self._json_bytes, content_length=content_length(request)
-        )
+    async def read_json(self, request: Request, *, limit: int | None = None) -> bytes:
+        """The body, under the limit for JSON (or another one, in bytes). Raises TooLarge."""
+        most = self._json_bytes if limit is None else limit
+        return await read_body(request.stream(), most, content_length=content_length(request))
 
     async def read_form(
         self,
@@ -110,13 +132,21 @@ class Service:
 
     async def discard(self, form: UploadForm) -> None:
         """Let go of a form's files: no run will use them."""
-        await self.engine.blobs.delete([upload.blob for _, upload in form.files])
+        await self.discard_files([upload for _, upload in form.files])
+
+    async def discard_files(self, uploads: Sequence[Upload]) -> None:
+        """Let go of uploads that no run will use."""
+        await self.engine.blobs.delete([upload.blob for upload in uploads])
 
     # --- runs ---------------------------------------------------------------------------------
 
     async def start(self, pipeline: str, document: bytes, options: Options) -> Run:
         """Start a run. Of a known idempotency key, the run of that key."""
+        who = caller.get()
+        owner = None if who is None else who.owner
         key = None if options.key is None else f"{pipeline}\n{options.key}"
+        if key is not None and owner is not None:
+            key = f"{key}\n{owner}"  # nobody finds another one's run by its key
         try:
             run, existing = await self.engine.start(
                 Start(
@@ -126,6 +156,7 @@ class Service:
                     unwatched=options.unwatched,
                     key=key,
                     fingerprint=fingerprint(document) if key else None,
+                    owner=owner,
                 )
             )
         except BaseException:
@@ -149,26 +180,94 @@ class Service:
 
     async def copy_upload(self, upload: Upload) -> Upload:
         """The same file once more, for another run (each run's uploads go when it is forgotten)."""
+        blob = await self._keep(await upload.aread())
+        return upload.moved(blob.id, self.engine.blobs.path(blob.id))
+
+    async def keep_file(
+        self, data: bytes, *, filename: str, content_type: str = "application/octet-stream"
+    ) -> Upload:
+        """Bytes that came another way than as a form's file (base64 in JSON, say) as an upload. It
+        belongs to the run that it is given to; until then `discard_files` lets go of it."""
+        blob = await self._keep(data)
+        return Upload(
+            blob=blob.id,
+            filename=filename,
+            content_type=content_type,
+            size=blob.size,
+            sha256=blob.sha256,
+            path=self.engine.blobs.path(blob.id),
+        )
+
+    async def _keep(self, data: bytes) -> Blob:
         writer = await self.engine.blobs.create()
         try:
-            await writer.write(await upload.aread())
-            blob = await writer.commit()
+            await writer.write(data)
+            return await writer.commit()
         except BaseException:
             await writer.abort()
             raise
-        return upload.moved(blob.id, self.engine.blobs.path(blob.id))
 
     async def run(self, run: str) -> Run:
-        """A run's record. Raises NotFound."""
-        return await self.engine.run(run)
+        """A run's record. Raises NotFound, as all that follows, also where it is another's."""
+        return await self.engine.run(run, owner=_viewer())
+
+    async def runs(
+        self,
+        *,
+        pipeline: str | None = None,
+        state: State | None = None,
+        before: str | None = None,
+        limit: int = 50,
+    ) -> Sequence[Run]:
+        """The caller's runs, newest first; all runs where nobody had to say who they are."""
+        who = caller.get()
+        if who is not None and who.owner is None:
+            return ()
+        return await self.engine.store.runs(
+            pipeline=pipeline,
+            state=state,
+            owner=None if who is None else who.owner,
+            before=before,
+            limit=limit,
+        )
+
+    async def live(self, run: str) -> LiveRun:
+        """A live run, to look into and to change. Raises NotFound, or Conflict where it is not at
+        work in this process (it has ended, or another one works on it)."""
+        found = await self.run(run)
+        live = self.engine.live(run)
+        if live is None:
+            raise Conflict(f"run {run!r} is {found.state}, and not at work here")
+        return live
+
+    async def amend(self, run: str, document: bytes) -> None:
+        """Replace the input by which a run is taken up after a restart. Raises NotFound, Conflict
+        where it has ended, InputError."""
+        await self.run(run)
+        await self.engine.amend(run, document)
 
     async def document(self, run: str) -> Document:
         """A run's document, as of now. Raises NotFound."""
-        return await self.engine.document(run)
+        return await self.engine.document(run, owner=_viewer())
+
+    async def follow(self, run: str, after: Position = 0) -> Follower:
+        """An open follower of a run's log; close it. Raises NotFound."""
+        who = caller.get()
+        if who is not None and await self._owner(run) not in (None, who.owner):
+            raise NotFound(f"there is no run {run!r}")
+        return await self.engine.follow(run, after)
+
+    async def _owner(self, run: str) -> str | None:
+        """Whose run it is, which never changes."""
+        if run not in self._owners:
+            if len(self._owners) >= OWNERS:
+                del self._owners[next(iter(self._owners))]
+            self._owners[run] = (await self.engine.run(run, owner=EVERYBODY)).owner
+        return self._owners[run]
 
     async def events(self, run: str, after: Position = 0) -> AsyncIterator[Event]:
         """A run's events behind `after`, to the last one."""
-        follower = await self.engine.follow(run, after)
+        follower = await self.follow(run, after)
         try:
             async for batch in follower.batches():
                 for line in batch.events:
@@ -178,7 +277,7 @@ class Service:
 
     async def outcome(self, run: str) -> Document:
         """A run's document when it has ended."""
-        follower = await self.engine.follow(run, LATEST)
+        follower = await self.follow(run, LATEST)
         try:
             async for _ in follower.batches():
                 pass
@@ -188,7 +287,8 @@ class Service:
 
     async def cancel(self, run: str, reason: str, *, by: str = "client") -> bool:
         """Stop a run. False where it had ended."""
-        return await self.engine.cancel(run, Cancellation(by=by, reason=reason))
+        wish = Cancellation(by=by, reason=reason)
+        return await self.engine.cancel(run, wish, owner=_viewer())
 
     @property
     def draining(self) -> bool:
@@ -201,23 +301,29 @@ class Service:
         self, run: str, form: Form, *, after: Position | None = None, options: Options | None = None
     ) -> Any:
         """Follow a run in the native envelope, on one of the wires, or wait for its outcome."""
-        location = (b"location", self.location(run).encode())
+        headers = self._headers(run)
         left = self._leaver(run, options)
-        follower = await self.engine.follow(run, LATEST if form == "json" else after or 0)
+        begin = LATEST if form == "json" else after or 0
+        follower, leave = await self._opened(run, begin)
         if form == "json":
 
             async def outcome() -> bytes:
                 return encode(await self.document(run))
 
-            return OutcomeResponse(
-                follower, NDJSON, self.streams, document=outcome, headers=[location], left=left
+            waiting = OutcomeResponse(
+                follower, NDJSON, self.streams, document=outcome, headers=headers, left=left
             )
+            waiting.release = leave
+            return waiting
         if after is not None and follower.at_end:
             follower.close()
+            leave()
             return Response(status_code=204)  # so that an EventSource stops (WHATWG HTML)
         wire = WIRES[form]
         first = with_retry if wire is SSE else None
-        return EventStream(follower, wire, self.streams, headers=[location], left=left, first=first)
+        stream = EventStream(follower, wire, self.streams, headers=headers, left=left, first=first)
+        stream.release = leave
+        return stream
 
     async def respond_in_dialect(
         self,
@@ -231,20 +337,59 @@ class Service:
         heartbeat: bool = True,
         ids: bool = True,
         content_type: str | None = None,
-    ) -> EventStream:
+        retry_ms: int | None = None,
+    ) -> Response:
         """Follow a run in an app's own names. The dialect is fed from the first event, and heard
-        from behind `after`."""
-        follower = await self.engine.follow(run, 0)
-        return EventStream(
+        from behind `after`. `ids`: SSE messages without an id of their own carry the event's
+        position. `retry_ms`: what SSE clients are told to wait before they reconnect."""
+        follower, leave = await self._opened(run, 0)
+        stream = EventStream(
             follower,
             WIRES[wire],
             self.streams,
             framer=Framer(WIRES[wire], dialect, after, ids=ids),
-            headers=[(b"location", self.location(run).encode()), *headers],
+            headers=[*self._headers(run), *headers],
             heartbeat=heartbeat,
             left=self._leaver(run, options),
             content_type=content_type,
+            first=None if retry_ms is None else lambda frames: with_retry(frames, retry_ms),
         )
+        stream.release = leave
+        return stream
+
+    async def respond_from_feed(
+        self, reader: FeedReader, wire: Literal["sse", "ndjson"]
+    ) -> Response:
+        """Follow what a debugger tells, in the native envelope. Whose run it is, the caller has
+        asked."""
+        try:
+            leave = self.places.take()
+        except BaseException:
+            reader.close()
+            raise
+        stream = EventStream(
+            cast(Follower, reader),  # it does what delivery asks of one
+            WIRES[wire],
+            self.streams,
+            headers=self._headers(reader.run),
+            first=with_retry if wire == "sse" else None,
+        )
+        stream.release = leave
+        return stream
+
+    def _headers(self, run: str) -> list[tuple[bytes, bytes]]:
+        """Where the run is read, and what limits this request met."""
+        told = {"location": self.location(run), **limit_headers()}
+        return [(name.lower().encode(), value.encode()) for name, value in told.items()]
+
+    async def _opened(self, run: str, after: Position) -> tuple[Follower, Callable[[], None]]:
+        """A follower with a place among the open streams; the place is to be left at its end."""
+        leave = self.places.take()
+        try:
+            return await self.follow(run, after), leave
+        except BaseException:
+            leave()
+            raise
 
     def _leaver(self, run: str, options: Options | None) -> Callable[[], Awaitable[object]] | None:
         if options is None or options.on_disconnect != "cancel":

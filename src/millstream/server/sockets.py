@@ -15,10 +15,12 @@ import structlog
 from fastapi import APIRouter, WebSocket, WebSocketDisconnect
 from fastapi.requests import HTTPConnection
 
-from millstream.engine.follow import Batch, Follower
+from millstream.engine.follow import Follower
+from millstream.engine.replays import Batch
 from millstream.errors import MillstreamError, RequestError
 from millstream.events import Position, encode
 from millstream.server.connection import Connection, Send
+from millstream.server.problems import problem
 from millstream.server.service import Options, Service
 from millstream.wire import websocket as wire
 
@@ -32,11 +34,18 @@ GONE = (WebSocketDisconnect, OSError, RuntimeError)
 
 
 class Socket:
-    """One client's connection."""
+    """One client's connection. `enter` is awaited before each request that an HTTP request could
+    have made instead: a key may have been removed, or be used too much."""
 
-    def __init__(self, socket: WebSocket, service: Service, send: Send | None) -> None:
+    def __init__(
+        self,
+        socket: WebSocket,
+        service: Service,
+        send: Send | None,
+        enter: Callable[[HTTPConnection], Awaitable[None]],
+    ) -> None:
         """`send` is the server's own, where it is known."""
-        self._socket, self._service = socket, service
+        self._socket, self._service, self._enter = socket, service, enter
         self._connection = Connection(socket.scope, send)
         self._turn = asyncio.Lock()
         self._followed: dict[str, asyncio.Task[None]] = {}
@@ -80,8 +89,6 @@ class Socket:
         """Send frames, as text, the turn being ours. Cuts off a client that takes nothing for
         `stall_timeout`; raises WebSocketDisconnect when it has gone."""
         patience = self._service.streams.stall_timeout
-        if self._connection.write(wire.frames(frames)):
-            return
         try:
             for frame in frames:
                 send = partial(self._socket.send_text, frame.decode())
@@ -139,6 +146,8 @@ class Socket:
         await self._say(wire.refusal(error, request.ref, **about))
 
     async def _obey(self, request: wire.Request) -> None:
+        if not isinstance(request, wire.Ping | wire.Unsubscribe):
+            await self._enter(self._socket)
         match request:
             case wire.Ping():
                 await self._say(wire.answer("pong", request.ref))
@@ -177,7 +186,7 @@ class Socket:
 
     async def _follow(self, run: str, after: Position, told: str) -> None:
         """Answer, then deliver. A subscription that there was to the same run is replaced."""
-        follower = await self._service.engine.follow(run, after)
+        follower = await self._service.follow(run, after)
         try:
             await self._stop(run)
             await self._say(told)
@@ -222,15 +231,22 @@ class Socket:
             batch = await follower.next()
             if batch is None:
                 return False
-            await self._send(batch.events)
+            await self._send_batch(batch)
             return True
 
     def _take(self, batch: Batch) -> bool:
         """Write it at once, past ASGI. False where somebody else is sending, or that cannot be."""
         if self._turn.locked():
             return False
-        (shared,) = batch.shared
-        return self._connection.write(shared.framed("websocket", wire.segment))
+        return self._connection.write(_framed(batch))
+
+    async def _send_batch(self, batch: Batch) -> None:
+        if not self._connection.write(_framed(batch)):
+            await self._send(batch.events)
+
+
+def _framed(batch: Batch) -> bytes:
+    return batch.framed("websocket", wire.segment, wire.frames)
 
 
 def same_origin(socket: WebSocket, allowed: tuple[str, ...]) -> bool:
@@ -268,21 +284,33 @@ class Sockets:
             return
         try:
             await self._enter(websocket)
+            leave = self._service.places.take()
         except MillstreamError as error:
             log.warning("socket_refused", error=error.message)
-            await websocket.close(LATER)
+            await _refuse(websocket, error)
             return
-        await websocket.accept()
-        socket = Socket(websocket, self._service, send)
-        self._open.add(socket)
+        socket = Socket(websocket, self._service, send, self._enter)
         try:
+            await websocket.accept()
+            self._open.add(socket)
             await socket.serve()
         finally:
             self._open.discard(socket)
+            leave()
 
     async def drain(self) -> None:
         """Close every socket with 1012 ("service restart"): clients come again with cursors."""
         await asyncio.gather(*(socket.restart() for socket in self._open))
+
+
+async def _refuse(websocket: WebSocket, error: MillstreamError) -> None:
+    """Say no to a handshake; with a problem document where it is the client's to mend, and the
+    server can send one."""
+    theirs = isinstance(error, RequestError)
+    if theirs and "websocket.http.response" in websocket.scope.get("extensions", {}):
+        await websocket.send_denial_response(problem(error))
+    else:
+        await websocket.close(POLICY if theirs else LATER)
 
 
 def router(sockets: Sockets) -> APIRouter:

@@ -3,7 +3,8 @@
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Depends, Response
+from fastapi.requests import HTTPConnection
 
 from millstream.errors import StoreError
 from millstream.events import encode
@@ -25,6 +26,8 @@ def gauges(service: Service, sockets: Sockets, lag: LagMeter) -> dict[str, float
         "sockets_open": len(sockets),
         "readers": engine.tails.watchers,
         "tails": len(engine.tails),
+        "cache_hits_total": engine.caching.statistics().hits,
+        "cache_misses_total": engine.caching.statistics().misses,
         "loop_lag_seconds_worst": round(lag.worst, 6),
     }
 
@@ -37,8 +40,11 @@ def router(
     *,
     version: str,
     not_ready: Callable[[], Awaitable[str | None]],
+    ask: Callable[[HTTPConnection], Awaitable[None]],
 ) -> APIRouter:
-    """`/healthz`, `/readyz`, `/metrics`, `/status`."""
+    """`/healthz`, `/readyz`, `/metrics`, `/status`. `ask` is awaited before the last two: they tell
+    what strangers need not know. Probes bring no keys."""
+    asked = [Depends(ask)]
     routes = APIRouter(tags=["operations"], route_class=ProblemRoute)
 
     @routes.get("/healthz", summary="The process lives")
@@ -56,11 +62,11 @@ def router(
         body: Mapping[str, Any] = {"ready": why is None, "reason": why}
         return Response(encode(body), 200 if why is None else 503, media_type="application/json")
 
-    @routes.get("/metrics", summary="Prometheus metrics")
+    @routes.get("/metrics", summary="Prometheus metrics", dependencies=asked)
     async def read_metrics() -> Response:
         return Response(metrics.render(), media_type=CONTENT_TYPE)
 
-    @routes.get("/status", summary="What is going on, as JSON")
+    @routes.get("/status", summary="What is going on, as JSON", dependencies=asked)
     async def status() -> Response:
         body = {
             "version": version,

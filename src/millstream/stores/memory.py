@@ -26,6 +26,7 @@ from millstream.store import (
     State,
 )
 from millstream.stores import check_new, check_next, fit
+from millstream.stores.memory_results import Results
 
 _Age = tuple[float, str]
 
@@ -51,6 +52,16 @@ class _Log:
     def now(self) -> Run:
         return replace(self.run, seq=self.seq)
 
+    @property
+    def first(self) -> Position:
+        """The oldest position that is kept."""
+        return self.firsts[0]
+
+    def trim(self, before: Position) -> None:
+        """Let go of whole segments before that position; the last one stays."""
+        count = max(0, bisect_right(self.firsts, before) - 1)
+        del self.segments[:count], self.firsts[:count], self.sizes[:count]
+
     def keep(self, segment: Segment) -> None:
         self.segments.append(segment)
         self.firsts.append(segment.first)
@@ -60,7 +71,8 @@ class _Log:
     def page(self, after: Position, max_bytes: int) -> Iterator[Segment]:
         """The segments of one page, the first and the last of them sliced where need be."""
         nothing_yet = 1
-        for index in range(bisect_right(self.firsts, after + 1) - 1, len(self.segments)):
+        begin = max(0, bisect_right(self.firsts, after + 1) - 1)
+        for index in range(begin, len(self.segments)):
             part = self.segments[index].after(after)
             size = self.sizes[index] if part is self.segments[index] else part.size
             if size > max_bytes:
@@ -83,6 +95,7 @@ class MemoryStore:
         self._free: dict[str, list[_Age]] = {}  # by pipeline: held by nobody, oldest first
         self._held: dict[str, _Log] = {}  # held by somebody, though perhaps for too long
         self._ended: dict[str, _Log] = {}
+        self._results = Results()
 
     def __repr__(self) -> str:
         free = sum(map(len, self._free.values()))
@@ -196,13 +209,21 @@ class MemoryStore:
             self._mark(log, mark)
         return KEPT
 
+    async def trim(self, run: str, epoch: int, before: Position) -> Position:
+        """Let go of the log's beginning."""
+        log = self._held.get(run)
+        if log is None or log.run.epoch != epoch:
+            raise StaleEpoch(run, epoch)
+        log.trim(before)
+        return log.first
+
     async def read(self, run: str, after: Position, *, max_bytes: int = 65_536) -> Page:
         """The log behind `after`."""
         log = self._logs.get(run)
         if log is None:
             return Page((), 1, 0, ended=False)
         segments = tuple(log.page(max(after, 0), max_bytes))
-        return Page(segments, 1, log.seq, ended=log.run.state in ENDED)
+        return Page(segments, log.first, log.seq, ended=log.run.state in ENDED)
 
     async def cancel(self, run: str, cancellation: Cancellation) -> bool:
         """Note a wish to cancel."""
@@ -211,6 +232,14 @@ class MemoryStore:
             return False
         if log.run.cancel is None:
             log.run = replace(log.run, cancel=cancellation)
+        return True
+
+    async def amend(self, run: str, input: bytes) -> bool:
+        """Replace a run's input."""
+        log = self._logs.get(run)
+        if log is None or log.run.state in ENDED:
+            return False
+        log.run = replace(log.run, input=input)
         return True
 
     async def prune(self, *, ended_before: float, limit: int = 100) -> Sequence[Run]:
@@ -224,6 +253,33 @@ class MemoryStore:
             if run.key is not None:
                 del self._keys[run.key]
         return [log.now() for log in gone]
+
+    async def recall(self, space: str, key: str, *, now: float) -> bytes | None:
+        """A result that was remembered, while its time is not over."""
+        return self._results.recall(space, key, now)
+
+    async def remember(
+        self,
+        space: str,
+        key: str,
+        value: bytes,
+        *,
+        now: float,
+        until: float,
+        entries: int,
+        size: int,
+    ) -> None:
+        """Keep a result; the oldest-used go beyond the bounds."""
+        self._results.remember(space, key, value, now, until, entries, size)
+
+    async def touch(self, space: str, keys: Sequence[str], *, now: float) -> None:
+        """These results were used now."""
+        for key in keys:
+            self._results.touch(space, key, now)
+
+    async def evict(self, *, now: float) -> int:
+        """Forget every result whose time is over."""
+        return self._results.evict(now)
 
     def _older_than(self, before: str | None) -> int:
         if before is None:

@@ -1,9 +1,9 @@
 """A store adapter: one SQLite file (WAL) in this process, no server. The embedded default.
 
-The asynchronous face of `sqlite_writer.py` and `sqlite_file.py`: which thread runs what, and
-when. Group commit: the first write goes at once; whatever is asked for while a transaction is
-under way is the next transaction, all of it. Never a timer. Reads have connections and threads
-of their own and never wait for the writer.
+The asynchronous face of `sqlite_writer.py`, `sqlite_results.py` and `sqlite_file.py`: which thread
+runs what, and when. Group commit: the first write goes at once; whatever is asked for while a
+transaction is under way is the next transaction, all of it. Never a timer. Reads have connections
+and threads of their own and never wait for the writer.
 
 Knows no SQL, and nothing of what an operation means.
 """
@@ -23,6 +23,7 @@ from millstream.errors import StoreError
 from millstream.events import Position, Segment
 from millstream.store import Answer, Cancellation, Created, Lease, Mark, Page, Renewal, Run, State
 from millstream.stores import sqlite_file as file
+from millstream.stores import sqlite_results as results
 from millstream.stores.sqlite_file import Durability
 from millstream.stores.sqlite_writer import Operation, Writer, as_store_error
 
@@ -153,6 +154,10 @@ class SqliteStore:
         except StoreError as error:  # it is closed
             return Answer(error)
 
+    async def trim(self, run: str, epoch: int, before: Position) -> Position:
+        """Let go of the log's beginning; the file's pages are used again."""
+        return await self._write(partial(self._writer.trim, run, epoch, before))
+
     async def read(self, run: str, after: Position, *, max_bytes: int = 65_536) -> Page:
         """The log behind `after`; fetches little more than it returns."""
         return await self._read(file.read_page, run, after, max_bytes)
@@ -161,9 +166,40 @@ class SqliteStore:
         """Note a wish to cancel."""
         return await self._write(partial(self._writer.cancel, run, cancellation))
 
+    async def amend(self, run: str, input: bytes) -> bool:
+        """Replace a run's input."""
+        return await self._write(partial(self._writer.amend, run, input))
+
     async def prune(self, *, ended_before: float, limit: int = 100) -> Sequence[Run]:
         """Forget runs that ended before then."""
         return await self._write(partial(self._writer.prune, ended_before, limit))
+
+    async def recall(self, space: str, key: str, *, now: float) -> bytes | None:
+        """A result that was remembered, while its time is not over."""
+        return await self._read(results.recall, space, key, now)
+
+    async def remember(
+        self,
+        space: str,
+        key: str,
+        value: bytes,
+        *,
+        now: float,
+        until: float,
+        entries: int,
+        size: int,
+    ) -> None:
+        """Keep a result; the oldest-used go beyond the bounds."""
+        written = self._writer.results.remember
+        await self._write(partial(written, space, key, value, now, until, entries, size))
+
+    async def touch(self, space: str, keys: Sequence[str], *, now: float) -> None:
+        """These results were used now."""
+        await self._write(partial(self._writer.results.touch, space, tuple(keys), now))
+
+    async def evict(self, *, now: float) -> int:
+        """Forget every result whose time is over."""
+        return await self._write(partial(self._writer.results.evict, now))
 
     # --- writing: group commit ---
 

@@ -20,6 +20,7 @@ from millstream.errors import StoreError
 from millstream.events import Position, Segment
 from millstream.store import Cancellation, Page, Run
 from millstream.stores import fit
+from millstream.stores.sqlite_results import SCHEMA as RESULTS
 
 Durability = Literal["full", "process"]
 SegmentRow = tuple[int, Position, Position, bytes]
@@ -57,6 +58,9 @@ COMMIT;
 LAST: Final = "(SELECT last FROM segment WHERE run = num ORDER BY first DESC LIMIT 1)"
 """The position of a run's last event; kept nowhere else, so that an append writes one row."""
 
+FIRST: Final = "(SELECT first FROM segment WHERE run = num ORDER BY first LIMIT 1)"
+"""The position of its oldest event that is kept; kept nowhere else either."""
+
 _RUN: Final = f"""
 SELECT id, pipeline, created, body, tier, owner, deadline, unwatched, key, fingerprint, state,
        started, ended, {LAST}, epoch, cancel_by, cancel_reason
@@ -89,13 +93,14 @@ WITH RECURSIVE
     page (run, first, last, events, size) AS (
         SELECT run, first, last, events, iif(first > :after, length(events), 0)
         FROM this JOIN segment ON run = num
-            AND first = (SELECT max(first) FROM segment WHERE run = num AND first <= :after + 1)
+            AND first = coalesce(
+                (SELECT max(first) FROM segment WHERE run = num AND first <= :after + 1), {FIRST})
         WHERE last > :after
         UNION ALL
         SELECT next.run, next.first, next.last, next.events, size + length(next.events)
         FROM page JOIN segment AS next ON next.run = page.run AND next.first = page.last + 1
         WHERE size < :max_bytes)
-SELECT over, {LAST}, min(first), CAST(group_concat(events, '') AS BLOB)
+SELECT over, {FIRST}, {LAST}, min(first), CAST(group_concat(events, '') AS BLOB)
 FROM this LEFT JOIN page
 """  # one step for a page of many rows: each step takes the interpreter's lock anew
 
@@ -115,11 +120,11 @@ def list_runs(db: sqlite3.Connection, limit: int, wanted: dict[str, str | None])
 def read_page(db: sqlite3.Connection, run: str, after: Position, max_bytes: int) -> Page:
     """Part of a log, from one snapshot; fetches at most about `max_bytes` + 2 * ROW_BYTES."""
     asked = {"run": run, "after": max(after, 0), "max_bytes": max_bytes}
-    over, last, first, lines = db.execute(PAGE, asked).fetchone()
+    over, kept, last, first, lines = db.execute(PAGE, asked).fetchone()
     if lines is None:
-        return Page((), 1, last or 0, ended=bool(over))
+        return Page((), kept or 1, last or 0, ended=bool(over))
     found = Segment.from_ndjson(first, lines).after(asked["after"])
-    return Page((fit(found, max_bytes, at_least=1),), 1, last, ended=bool(over))
+    return Page((fit(found, max_bytes, at_least=1),), kept, last, ended=bool(over))
 
 
 def as_run(row: tuple[Any, ...]) -> Run:
@@ -209,6 +214,7 @@ def connect_writer(path: Path, durability: Durability) -> sqlite3.Connection:
         db.execute("PRAGMA journal_size_limit = 67108864")
         if db.execute("PRAGMA user_version").fetchone() == (0,):
             db.executescript(_SCHEMA)
+        db.executescript(RESULTS)
         # Whoever held a lease is dead: this process holds the lock, and has only now opened.
         db.execute(_VOID_LEASES)
     except BaseException:

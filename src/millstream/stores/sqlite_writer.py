@@ -23,6 +23,7 @@ from millstream.events import Position, Segment
 from millstream.store import ENDED, Cancellation, Created, Lease, Mark, Renewal, Run
 from millstream.stores import check_new, check_next
 from millstream.stores import sqlite_file as file
+from millstream.stores.sqlite_results import Results
 
 Operation = Callable[[], Any]
 
@@ -56,6 +57,7 @@ _LEASE: Final = "UPDATE run SET epoch = epoch + 1, worker = ?, lease_until = ? W
 _RENEW: Final = "UPDATE run SET lease_until = ? WHERE num IN (SELECT value FROM json_each(?))"
 _RELEASE: Final = "UPDATE run SET worker = NULL, lease_until = NULL WHERE num = ?"
 _CANCEL: Final = "UPDATE run SET cancel_by = ?, cancel_reason = ? WHERE num = ?"
+_AMEND: Final = "UPDATE input SET body = ? WHERE run = ?"
 _MARK: Final = "UPDATE run SET state = ? WHERE num = ?"
 _MARK_RUNNING: Final = (
     "UPDATE run SET state = 'running', started = coalesce(started, ?) WHERE num = ?"
@@ -63,6 +65,11 @@ _MARK_RUNNING: Final = (
 _MARK_ENDED: Final = """
 UPDATE run SET state = ?, ended = ?, worker = NULL, lease_until = NULL WHERE num = ?
 """
+_TRIM: Final = """
+DELETE FROM segment WHERE run = :num AND first < :before AND last < :before
+    AND first < (SELECT max(first) FROM segment WHERE run = :num)
+"""
+_FIRST: Final = f"SELECT {file.FIRST} FROM (SELECT ? AS num)"
 _GONE: Final = "(SELECT num FROM run WHERE id IN (SELECT value FROM json_each(?)))"
 _FORGET: Final = (
     f"DELETE FROM segment WHERE run IN {_GONE}",
@@ -105,6 +112,7 @@ class Writer:
         self.commits = 0
         self._live: dict[str, _Live] = {}
         self._rows: list[file.SegmentRow] = []  # segments not yet inserted
+        self.results = Results(self._write)
 
     def open(self) -> None:
         """Take the file, create what is missing, void every lease. Raises StoreError."""
@@ -170,6 +178,7 @@ class Writer:
     def _undo(self) -> None:
         self._live.clear()
         self._rows.clear()
+        self.results.forget_counts()
         if self._db.in_transaction:
             with suppress(sqlite3.Error):  # the failure may have ended the transaction already
                 self._db.execute("ROLLBACK")
@@ -178,7 +187,7 @@ class Writer:
         if not self._db.in_transaction:
             self._db.execute("BEGIN IMMEDIATE")
 
-    def _write(self, sql: str, values: Sequence[Any]) -> sqlite3.Cursor:
+    def _write(self, sql: str, values: Sequence[Any] | dict[str, Any]) -> sqlite3.Cursor:
         self._begin()
         return self._db.execute(sql, values)
 
@@ -262,6 +271,15 @@ class Writer:
         if mark is not None:
             self._mark(run, live.num, mark)
 
+    def trim(self, run: str, epoch: int, before: Position) -> Position:
+        """Let go of whole rows at the log's beginning; the last one stays."""
+        live = self._holding(run, epoch)
+        if live is None:
+            raise Refused(StaleEpoch(run, epoch))
+        self._settle()
+        self._write(_TRIM, {"num": live.num, "before": before})
+        return self._write(_FIRST, (live.num,)).fetchone()[0]
+
     def cancel(self, run: str, cancellation: Cancellation) -> bool:
         """Note a wish to cancel; the first one stays."""
         live = self._find(run)
@@ -270,6 +288,14 @@ class Writer:
         if live.cancel is None:
             self._write(_CANCEL, (cancellation.by, cancellation.reason, live.num))
             live.cancel = cancellation
+        return True
+
+    def amend(self, run: str, input: bytes) -> bool:
+        """Replace a run's input."""
+        live = self._find(run)
+        if live is None:
+            return False
+        self._write(_AMEND, (input, live.num))
         return True
 
     def prune(self, ended_before: float, limit: int) -> list[Run]:

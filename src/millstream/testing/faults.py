@@ -38,8 +38,11 @@ then. `steal`: another worker takes the run first, and hands it back at once."""
 Plan = Callable[[str, int], Fault | None]
 """What happens to the nth call (from 1) of a method, by the method's name."""
 
-WRITES: Final = frozenset({"create", "claim", "renew", "release", "append", "cancel", "prune"})
-STEALABLE: Final = frozenset({"renew", "release", "append"})
+WRITES: Final = frozenset(
+    {"create", "claim", "renew", "release", "append", "trim", "cancel", "amend", "prune"}
+    | {"remember", "touch", "evict"}
+)
+STEALABLE: Final = frozenset({"renew", "release", "append", "trim"})
 """The methods that come with a lease, so that there is something to steal."""
 
 _THIEF: Final = "thief"
@@ -200,6 +203,10 @@ class FaultyStore:
         """See the port."""
         await self._call("append", lambda: self._inner.append(run, epoch, segment, mark), run)
 
+    async def trim(self, run: str, epoch: int, before: Position) -> Position:
+        """See the port."""
+        return await self._call("trim", lambda: self._inner.trim(run, epoch, before), run)
+
     async def read(self, run: str, after: Position, *, max_bytes: int = 65_536) -> Page:
         """See the port."""
         return await self._call("read", lambda: self._inner.read(run, after, max_bytes=max_bytes))
@@ -208,11 +215,46 @@ class FaultyStore:
         """See the port."""
         return await self._call("cancel", lambda: self._inner.cancel(run, cancellation))
 
+    async def amend(self, run: str, input: bytes) -> bool:
+        """See the port."""
+        return await self._call("amend", lambda: self._inner.amend(run, input))
+
     async def prune(self, *, ended_before: float, limit: int = 100) -> Sequence[Run]:
         """See the port."""
         return await self._call(
             "prune", lambda: self._inner.prune(ended_before=ended_before, limit=limit)
         )
+
+    async def recall(self, space: str, key: str, *, now: float) -> bytes | None:
+        """See the port."""
+        return await self._call("recall", lambda: self._inner.recall(space, key, now=now))
+
+    async def remember(
+        self,
+        space: str,
+        key: str,
+        value: bytes,
+        *,
+        now: float,
+        until: float,
+        entries: int,
+        size: int,
+    ) -> None:
+        """See the port."""
+        await self._call(
+            "remember",
+            lambda: self._inner.remember(
+                space, key, value, now=now, until=until, entries=entries, size=size
+            ),
+        )
+
+    async def touch(self, space: str, keys: Sequence[str], *, now: float) -> None:
+        """See the port."""
+        await self._call("touch", lambda: self._inner.touch(space, keys, now=now))
+
+    async def evict(self, *, now: float) -> int:
+        """See the port."""
+        return await self._call("evict", lambda: self._inner.evict(now=now))
 
     async def _call(self, method: str, call: Callable[[], Awaitable[_T]], *leased: str) -> _T:
         self._calls[method] += 1

@@ -1,12 +1,15 @@
 """A TCP proxy that behaves badly on purpose: cuts connections after so many bytes, freezes,
-throttles. Between any client and any server on this machine; knows nothing of what passes.
+throttles, delays. Between any client and any server on this machine; knows nothing of what passes.
 
 >>> async with Proxy(port=8000, cuts=[700, 4000]) as proxy:
 ...     ...  # clients connect to proxy.port; the first two connections are cut, the third lives
+>>> async with Proxy(port=8000, network=MOBILE_3G.faster(50)) as proxy:
+...     ...  # a phone out in the country, fifty times as fast so that a test need not wait
 """
 
 import asyncio
-from collections.abc import Iterable, Iterator
+import random
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from typing import Self
 
@@ -14,6 +17,34 @@ from msgspec import Struct
 
 _CHUNK = 16_384
 _TICK = 0.05
+_AHEAD = 64
+
+
+class Network(Struct, frozen=True):
+    """How a line behaves. `down` and `up` in bytes a second and connection (None: as fast as it
+    goes), `latency` and `jitter` in seconds: each piece comes `latency` later than it was sent, and
+    up to `jitter` besides, by chance; TCP keeps the order, so one late piece holds up those behind.
+    """
+
+    down: float | None = None
+    up: float | None = None
+    latency: float = 0.0
+    jitter: float = 0.0
+
+    def faster(self, factor: float) -> "Network":
+        """The same line where time runs `factor` times as fast: what took a minute takes a second
+        at 60, and everything comes in the same order."""
+        return Network(
+            down=None if self.down is None else self.down * factor,
+            up=None if self.up is None else self.up * factor,
+            latency=self.latency / factor,
+            jitter=self.jitter / factor,
+        )
+
+
+MOBILE_3G = Network(down=200_000, up=96_000, latency=0.15, jitter=2.0)
+"""1.6 Mbit/s down and 768 kbit/s up at 150 ms each way, as page speed tests take 3G to be; and a
+jitter of 0 to 2 s, as at the edge of a cell."""
 
 
 class ProxyStatistics(Struct, frozen=True):
@@ -33,7 +64,8 @@ class Proxy:
     `cuts` has, for each connection on which a server answers, in turn, after how many bytes from
     the server it is cut (with a reset; None: never); when it is used up, connections live. `rate`
     is in bytes from the server a second and connection (None: as fast as it goes). Both may be set
-    while connections are open.
+    while connections are open. `network` says all of a line: its `down` is the rate. `chance` draws
+    the jitter, from 0 to 1.
     """
 
     def __init__(
@@ -43,8 +75,12 @@ class Proxy:
         host: str = "127.0.0.1",
         cuts: Iterable[int | None] = (),
         rate: float | None = None,
+        network: Network | None = None,
+        chance: Callable[[], float] = random.random,
     ) -> None:
-        self.target_host, self.target_port, self.rate = host, port, rate
+        self.network, self._chance = network or Network(), chance
+        self.target_host, self.target_port = host, port
+        self.rate = self.network.down if rate is None else rate
         self.cuts = cuts
         self._thawed = asyncio.Event()
         self._thawed.set()
@@ -126,8 +162,9 @@ class Proxy:
         except OSError:
             self._refused += 1
             return
-        up = asyncio.create_task(self._pump(reader, ours))
-        down = asyncio.create_task(self._deliver(theirs, writer))
+        said, answered = self._late(reader), self._late(theirs)
+        up = asyncio.create_task(self._pump(said, ours))
+        down = asyncio.create_task(self._deliver(answered, writer))
         try:
             await asyncio.wait({up, down}, return_when=asyncio.FIRST_COMPLETED)
             if down.done() and not up.done():  # the server has ended; let the client have it all
@@ -138,16 +175,32 @@ class Proxy:
             ours.transport.abort()
             up.cancel()
             down.cancel()
+            for late in (said, answered):
+                if isinstance(late, _LateReader):
+                    late.close()
             await asyncio.gather(up, down, return_exceptions=True)
 
-    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def _late(self, reader: asyncio.StreamReader) -> "asyncio.StreamReader | _LateReader":
+        network = self.network
+        if not network.latency and not network.jitter:
+            return reader
+        return _LateReader(reader, lambda: network.latency + network.jitter * self._chance())
+
+    async def _pump(
+        self, reader: "asyncio.StreamReader | _LateReader", writer: asyncio.StreamWriter
+    ) -> None:
+        up = self.network.up
         with suppress(OSError):
-            while data := await reader.read(_CHUNK):
+            while data := await reader.read(_CHUNK if up is None else max(1, round(up * _TICK))):
                 await self._thawed.wait()
                 writer.write(data)
                 await writer.drain()
+                if up is not None:
+                    await asyncio.sleep(len(data) / up)
 
-    async def _deliver(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _deliver(
+        self, reader: "asyncio.StreamReader | _LateReader", writer: asyncio.StreamWriter
+    ) -> None:
         """What the server says, up to the byte at which this connection is cut."""
         with suppress(OSError):
             data = await reader.read(1)
@@ -176,6 +229,42 @@ class Proxy:
     def __repr__(self) -> str:
         state = "passing on" if self._thawed.is_set() else "frozen"
         return f"<Proxy to {self.target_host}:{self.target_port}, {state}, {self.statistics()}>"
+
+
+class _LateReader:
+    """A reader whose bytes come later than they did, in order: each piece by `delay()` seconds.
+
+    Reads ahead a bounded number of pieces, as the buffers along a real line would hold them.
+    """
+
+    def __init__(self, reader: asyncio.StreamReader, delay: Callable[[], float]) -> None:
+        self._pieces: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue(_AHEAD)
+        self._rest, self._ended = b"", False
+        self._clock = asyncio.get_running_loop().time
+        self._taking = asyncio.create_task(self._take(reader, delay))
+
+    async def _take(self, reader: asyncio.StreamReader, delay: Callable[[], float]) -> None:
+        data, due = b"first", 0.0
+        while data:
+            try:
+                data = await reader.read(_CHUNK)
+            except OSError:  # a reset: nothing more will come
+                data = b""
+            due = max(due, self._clock() + delay())
+            await self._pieces.put((due, data))
+
+    async def read(self, size: int) -> bytes:
+        """At least one byte, and at most `size`; none at the end."""
+        if not self._rest and not self._ended:
+            due, piece = await self._pieces.get()
+            await asyncio.sleep(max(0.0, due - self._clock()))
+            self._rest, self._ended = piece, not piece
+        data, self._rest = self._rest[:size], self._rest[size:]
+        return data
+
+    def close(self) -> None:
+        """Read nothing more."""
+        self._taking.cancel()
 
 
 def _let_go(opening: "asyncio.Future[tuple[asyncio.StreamReader, asyncio.StreamWriter]]") -> None:

@@ -23,6 +23,7 @@ from msgspec.structs import replace
 from millstream.errors import StaleEpoch
 from millstream.events import Event, Position, Segment, encode, flatten
 from millstream.store import Cancellation, Created, Lease, Mark, Page, Run, Store
+from millstream.testing import keeping_conformance
 
 Case = Callable[[Store], Awaitable[None]]
 
@@ -564,6 +565,23 @@ async def reads_while_it_is_written(store: Store) -> None:
 # --- cancel, prune, close -------------------------------------------------------------------------
 
 
+async def an_input_is_amended_until_the_run_ends(store: Store) -> None:
+    """Nothing else of the run changes, and whoever claims it next gets the new one."""
+    await _create(store, _run("r"))
+    await _create(store, _run("other"))
+    _equal(await store.amend("r", b'{"new": 1}'), True, "amending")
+    run = await store.run("r")
+    _equal(run and (run.input, run.seq, run.state), (b'{"new": 1}', 1, "queued"), "the run")
+    other = await store.run("other")
+    _equal(other and other.input, _run("other").input, "its neighbour's input")
+    lease = await _claim(store, run="r")
+    _equal(lease and lease.run.input, b'{"new": 1}', "what its worker gets")
+    assert lease is not None
+    await store.append("r", lease.epoch, _segment("r", 2), Mark("completed", 3.0))
+    _equal(await store.amend("r", b"{}"), False, "amending an ended run")
+    _equal(await store.amend("nobody", b"{}"), False, "amending an unknown run")
+
+
 async def a_wish_to_cancel_is_noted_once(store: Store) -> None:
     """The first one stays; it changes nothing else; an ended or unknown run takes none."""
     await _create(store, _run("r"), worker="w1")
@@ -678,13 +696,16 @@ _CASES: Final[Sequence[Case]] = (
     a_page_has_a_size_by_default,
     reads_while_it_is_written,
     a_wish_to_cancel_is_noted_once,
+    an_input_is_amended_until_the_run_ends,
     many_wishes_are_one,
     prunes_what_ended_before,
     a_forgotten_key_is_free,
     close_finishes_what_was_accepted,
 )
 
-CASES: Final[dict[str, Case]] = {case.__name__: case for case in _CASES}
+CASES: Final[dict[str, Case]] = {
+    case.__name__: case for case in (*_CASES, *keeping_conformance.CASES)
+}
 """Every check by its name."""
 
 

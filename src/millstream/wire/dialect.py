@@ -15,10 +15,16 @@ from millstream.wire import Wire
 
 
 class Message(Struct, frozen=True):
-    """One message to the client: an SSE event's name (None: unnamed), and data to be JSON."""
+    """One message to the client: an SSE event's name (None: unnamed), and data to be JSON.
+
+    `id` is an SSE id of the dialect's own, for clients that know such; None: the position of the
+    event, on its last message. Whoever resumes by ids of a dialect's own is told from behind the
+    position that the system finds for it.
+    """
 
     event: str | None
     data: Any
+    id: int | None = None
 
 
 Dialect = Callable[[Event], Iterable[Message]]
@@ -38,14 +44,12 @@ class Framer:
         messages = list(self._dialect(event))
         if event.seq <= self._after:
             return b""
-        last = len(messages) - 1
+        # Only the last message of an event carries its position: a reader that saw half of them
+        # gets all of them again.
+        marks: list[int | None] = [message.id for message in messages]
+        if self._ids and marks and marks[-1] is None:
+            marks[-1] = event.seq
         return b"".join(
-            # Only the last message of an event carries its position: a reader that saw half of
-            # them gets all of them again.
-            self._wire.message(
-                message.event,
-                encode(message.data),
-                event.seq if self._ids and index == last else None,
-            )
-            for index, message in enumerate(messages)
+            self._wire.message(message.event, encode(message.data), mark)
+            for message, mark in zip(messages, marks, strict=True)
         )

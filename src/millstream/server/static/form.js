@@ -63,9 +63,10 @@ export class Form {
 
   #field({ name, many: several, file }, id) {
     const root = this.pipeline.input;
-    const schema = plain(root.properties?.[name], root);
+    const model = plain(root, root);
+    const schema = plain(model.properties?.[name], root);
     const kind = kindOf({ file }, schema, root);
-    const required = root.required?.includes(name);
+    const required = model.required?.includes(name);
     const files = kind === "files" ? new FileField(id, several, () => this.busy(null)) : null;
     const control = files?.input ?? this.#control(kind, id, schema, required);
     const fault = h("p.fault", { id: `${id}-fault`, hidden: true });

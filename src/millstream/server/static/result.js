@@ -10,11 +10,13 @@ const MOST_TEXT = 4000;
 /**
  * What a renderer may use. `items`: of a mapped output, each value's item. `missing`: what failed
  * for good. `label`: an item's name. `picture`: the address of the picture that was sent as this
- * item, while this page has it. `url`: an address of the application. `follow`: show another run,
+ * item, while this page has it. `step`: a step's Cell, for renderers that export `early = true`: they
+ * are called from the first event on. `url`: an address of the application. `follow`: show another run,
  * whose items have these names.
  * @typedef {{run: string, state: string, ended: boolean, items: number[]|null,
  *   missing: Array<{step: string, item: number|null, code: string, message: string}>,
  *   label: (item: number) => string, picture: (item: number) => string|undefined,
+ *   step: (name: string) => import("./fold.js").Cell|undefined,
  *   url: (path: string) => URL, follow: (run: string, labels: string[]) => void}} Context
  */
 

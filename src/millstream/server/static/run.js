@@ -137,6 +137,7 @@ export class RunCard {
       items: !mapped ? null : this.document ? survivors(this.document) : this.fold.items(output),
       label: (item) => this.label(item),
       picture: (item) => this.pictures[item],
+      step: (name) => this.fold.cells(name).get(null),
       follow: (run, labels) => this.page.open(run, { pipeline: this.pipeline, labels: { [this.tables[0].scope[0]]: labels } }),
     };
   }
@@ -195,14 +196,14 @@ export class RunCard {
   }
 
   async #render() {
+    const { render, early } = (await this.renderer) ?? {};
     const { fold } = this;
     const context = this.#context;
-    this.part.hidden = !fold.hasResult && !(context.items && context.missing.length);
-    if (this.part.hidden || this.rendered === fold.version) return;
+    this.part.hidden = !(early && this.taken) && !fold.hasResult && !(context.items && context.missing.length);
+    if (!render || this.part.hidden || this.rendered === fold.version) return;
     this.rendered = fold.version;
     this.renderedAt = performance.now();
     setText(this.heading, fold.ended ? "Result" : "Result so far");
-    const { render } = await this.renderer;
     render(this.result, this.#result, context);
   }
 

@@ -17,10 +17,23 @@ export class Problem extends Error {
   }
 }
 
+const KEY = "millstream-key";
+
+/** Asks for a key where the one in use (or none) is not enough; whether there is another to try. */
+function otherKey(used) {
+  if (sessionStorage.getItem(KEY) !== used) return true; // a request beside this one has asked
+  const said = prompt("This server asks for an API key.", "")?.trim();
+  if (said) sessionStorage.setItem(KEY, said);
+  return Boolean(said);
+}
+
 /** One request. Raises Problem, or TypeError where the server cannot be reached. */
 export async function ask(path, options = {}) {
-  const response = await fetch(at(path), options);
+  const key = sessionStorage.getItem(KEY); // gone with the tab
+  const headers = key ? { ...options.headers, "X-API-Key": key } : options.headers;
+  const response = await fetch(at(path), { ...options, headers });
   if (response.ok) return response;
+  if (response.status === 401 && otherKey(key)) return ask(path, options);
   throw new Problem(response, await response.json().catch(() => null));
 }
 

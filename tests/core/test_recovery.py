@@ -225,6 +225,18 @@ def test_an_internal_step_is_unfinished_again_when_what_it_was_made_of_is_supers
     assert [found.trace("picture", item).finished for item in (0, 1)] == [False, True]
 
 
+def test_a_step_that_yields_something_new_each_time_is_not_what_kills_its_worker():
+    told = []
+    for attempt in range(1, 9):
+        told += [began("words", attempt=attempt), said(None, f"word {attempt}")]
+    found = recovered(*told)
+    found.settle()
+    assert found.trace("words", None).lost == 1
+    found = recovered(*told, *(began("words", attempt=attempt) for attempt in (9, 10)))
+    found.settle()
+    assert found.trace("words", None).lost == 3
+
+
 def test_what_nobody_reads_is_not_held():
     found = recovered(made("book", None, "x" * 1000))
     assert found.outcomes["book", None].raw == b"null"

@@ -47,7 +47,8 @@ class Outcome(Struct):
 
 
 class Trace(Struct):
-    """What an unfinished step left behind for an item. `digests` are of the values it yielded."""
+    """What an unfinished step left behind for an item. `digests` are of the values it yielded;
+    `lost` says how often its worker died since it came to a new one."""
 
     attempt: int = 0
     open: bool = False
@@ -128,6 +129,7 @@ class Recovered:
         else:
             trace.digests.append(digest(raw))
             trace.values.append(keep)
+            trace.lost = 0  # it has come further than ever: it is long, not deadly
         self.lineage.note(step, event.item, index)
 
     def _result(self, event: RawEvent) -> None:

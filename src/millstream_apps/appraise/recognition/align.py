@@ -1,0 +1,207 @@
+"""Laying a reference's frame onto a photo: a homography from matched points, or from the pin as a
+whole, made exact by the pictures themselves.
+
+All homographies here are from the frame's pixels (`frame.SIDE`) to the photo's. Pure functions.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from millstream_apps.appraise.recognition.features import Features
+from millstream_apps.appraise.recognition.frame import SIDE, Frame
+from millstream_apps.appraise.recognition.photo import Grey, Rgb
+
+Matrix = NDArray[Any]  # of float64
+Levels = tuple[Rgb, ...]  # a picture, and it again at half the size, and so on
+
+FINE = 128  # pixels of the frame at which pictures are laid over each other
+LIKE = 0.72  # least cosine of two descriptors of one point
+DISTINCT = 0.94  # the second best one's distance must be larger than the best one's by this
+SMALLEST, LARGEST = 0.06, 8.0  # of a frame's size in the photo
+FLATTEST = 0.28  # ratio of a frame's diagonals: some 70 degrees of tilt
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """A homography and what it rests on: `inliers` matched points and their `residual` (root mean
+    square, as a fraction of the frame's side); 0 of both where it comes from the whole.
+    """
+
+    homography: Matrix
+    inliers: int = 0
+    residual: float = 0.0
+
+
+def pairs(reference: Features, photo: Features) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Places in the frame and in the photo that look alike, the surest first."""
+    if not len(reference) or not len(photo):
+        return np.empty((0, 2), np.float32), np.empty((0, 2), np.float32)
+    cosine = reference.descriptors @ photo.descriptors.T
+    best = cosine.argmax(axis=1)
+    rows = np.arange(len(reference))
+    value = cosine[rows, best]
+    apart = np.linalg.norm(photo.points[best][:, None] - photo.points[None], axis=2) > 6.0
+    rival = np.where(apart, cosine, -1).max(axis=1)
+    distance, other = np.sqrt(2 - 2 * np.minimum(value, 1)), np.sqrt(2 - 2 * np.minimum(rival, 1))
+    kept = (value > LIKE) & (distance < DISTINCT * other)
+    order = rows[kept][np.argsort((distance / np.maximum(other, 1e-6))[kept], kind="stable")]
+    return reference.points[order], photo.points[best[order]]
+
+
+def from_points(here: NDArray[Any], there: NDArray[Any]) -> Placement | None:
+    """The homography that most pairs agree on; an affine one where they are few."""
+    if len(here) < 4:
+        return None
+    cv2.setRNGSeed(1)
+    spread = float(np.linalg.norm(np.ptp(there, axis=0))) or 1.0
+    tolerance = float(np.clip(0.012 * spread, 2.0, 8.0))
+    affine, inside = cv2.estimateAffine2D(
+        here, there, method=cv2.RANSAC, ransacReprojThreshold=2 * tolerance, maxIters=1500
+    )
+    if affine is None or int(inside.sum()) < 4:
+        return None
+    homography = np.vstack([affine, (0, 0, 1)])
+    chosen = inside.ravel() > 0
+    if int(chosen.sum()) >= 8:
+        found, within = cv2.findHomography(
+            here[chosen], there[chosen], cv2.RANSAC, tolerance, maxIters=500
+        )
+        if found is not None and plausible(found) and int(within.sum()) >= 0.6 * chosen.sum():
+            homography = found
+    if not plausible(homography):
+        return None
+    return measured(homography, here, there)
+
+
+def measured(homography: Matrix, here: NDArray[Any], there: NDArray[Any]) -> Placement | None:
+    """How many pairs agree with a homography, and how well; None for fewer than four."""
+    if len(here) < 4:
+        return None
+    tolerance = float(np.clip(0.012 * side_in_photo(homography), 2.0, 8.0))
+    seen = cv2.perspectiveTransform(here[None].astype(np.float64), homography)[0]
+    away = np.linalg.norm(seen - there, axis=1)
+    inside = away < 1.5 * tolerance
+    count = len(np.unique(np.round(here[inside] / 3), axis=0)) if inside.any() else 0
+    if count < 4:
+        return None
+    residual = float(np.sqrt(np.mean(away[inside] ** 2))) / side_in_photo(homography)
+    return Placement(homography, count, residual)
+
+
+def from_whole(frame_upright: Matrix, photo_upright: Matrix, turn: float) -> Matrix:
+    """The affine map between two pins made upright, the second turned by `turn` radians."""
+    cosine, sine = math.cos(turn), math.sin(turn)
+    turned = np.array([[cosine, -sine, 0], [sine, cosine, 0], [0, 0, 1.0]])
+    last = (0.0, 0.0, 1.0)
+    return (
+        np.vstack([photo_upright, last]) @ turned @ np.linalg.inv(np.vstack([frame_upright, last]))
+    )
+
+
+def corners(homography: Matrix) -> Matrix:
+    """The frame's corners in the photo, (4, 2), clockwise from its upper left one."""
+    square = np.array([[[0, 0], [SIDE, 0], [SIDE, SIDE], [0, SIDE]]], np.float64)
+    return cv2.perspectiveTransform(square, homography)[0]
+
+
+def side_in_photo(homography: Matrix) -> float:
+    """The mean length of the frame's sides in the photo, in pixels."""
+    found = corners(homography)
+    return float(np.linalg.norm(found - np.roll(found, 1, axis=0), axis=1).mean())
+
+
+def plausible(homography: Matrix) -> bool:
+    """Whether a camera could see a flat frame so: from before, not too small, not too flat."""
+    if not np.isfinite(homography).all():
+        return False
+    depth = np.array([[0, 0, 1], [SIDE, 0, 1], [SIDE, SIDE, 1], [0, SIDE, 1]]) @ homography[2]
+    if depth.min() <= 0.2 * depth.max():
+        return False
+    found = corners(homography)
+    edges = np.roll(found, -1, axis=0) - found
+    after = np.roll(edges, -1, axis=0)
+    turns = edges[:, 0] * after[:, 1] - edges[:, 1] * after[:, 0]
+    if turns.min() <= 0:  # mirrored, or not convex
+        return False
+    if not SMALLEST < side_in_photo(homography) / SIDE < LARGEST:
+        return False
+    stretch = np.linalg.svd(_local(homography), compute_uv=False)
+    return bool(stretch[1] / stretch[0] > FLATTEST)
+
+
+def _local(homography: Matrix) -> Matrix:
+    """The homography's derivative in the middle of the frame (2, 2)."""
+    middle = np.array([SIDE / 2, SIDE / 2, 1.0])
+    x, y, w = homography @ middle
+    place = np.array([x, y]) / w
+    return (homography[:2, :2] - np.outer(place, homography[2, :2])) / w
+
+
+def turn_and_tilt(homography: Matrix) -> tuple[float, float]:
+    """Degrees: the turn, clockwise, 0-360; the tilt that flattens as much as is seen, 0-90."""
+    left, stretch, right = np.linalg.svd(_local(homography))
+    rotation = left @ right
+    turn = math.degrees(math.atan2(rotation[1, 0], rotation[0, 0])) % 360
+    return turn, math.degrees(math.acos(min(1.0, float(stretch[1] / stretch[0]))))
+
+
+def laid(photo: Levels, homography: Matrix, side: int = FINE) -> NDArray[Any]:
+    """The photo seen in the frame, (side, side, 3) of 0-255, from the level that shows as much."""
+    to_photo = homography @ np.diag([SIDE / side, SIDE / side, 1.0])
+    shrink = side_in_photo(homography) / side
+    level = int(np.clip(math.floor(math.log2(max(shrink, 1e-3)) + 0.4), 0, len(photo) - 1))
+    source = photo[level]
+    if level:
+        across = source.shape[1] / photo[0].shape[1]
+        down = source.shape[0] / photo[0].shape[0]
+        half = np.array([[across, 0, across / 2 - 0.5], [0, down, down / 2 - 0.5], [0, 0, 1]])
+        to_photo = half @ to_photo
+    how = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    border = cv2.BORDER_REPLICATE
+    seen = cv2.warpPerspective(source, to_photo, (side, side), flags=how, borderMode=border)
+    return seen.astype(np.float32)
+
+
+def levels(picture: Rgb) -> Levels:
+    """The picture, and it again at half the size, and so on, down to some 64 pixels."""
+    found = [picture]
+    while min(found[-1].shape[:2]) > 128:
+        half = found[-1].shape[1] // 2, found[-1].shape[0] // 2
+        found.append(cv2.resize(found[-1], half, interpolation=cv2.INTER_AREA))
+    return tuple(found)
+
+
+def refined(frame: Frame, photo: Levels, homography: Matrix) -> Matrix | None:
+    """The homography that lays the pictures over each other most exactly: enhanced correlation
+    (Evangelidis and Psarakis, PAMI 2008). None where that goes astray."""  # fmt: skip
+    template = cv2.cvtColor(reduced(frame.rgb), cv2.COLOR_RGB2GRAY).astype(np.float32)
+    seen = cv2.cvtColor(laid(photo, homography), cv2.COLOR_RGB2GRAY)
+    inside = _mask(frame)
+    warp = np.eye(3, dtype=np.float32)
+    stop = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 25, 1e-4)
+    try:
+        for smooth in (9, 5):
+            _, warp = cv2.findTransformECC(
+                template, seen, warp, cv2.MOTION_HOMOGRAPHY, stop, inside, smooth
+            )
+    except cv2.error:  # it says so when it does not converge
+        return None
+    scale = np.diag([SIDE / FINE, SIDE / FINE, 1.0])
+    better = homography @ scale @ np.asarray(warp, np.float64) @ np.linalg.inv(scale)
+    better /= better[2, 2]
+    return better if plausible(better) else None
+
+
+def reduced(picture: Rgb, side: int = FINE) -> Rgb:
+    """A frame's picture at `side` pixels."""
+    return cv2.resize(picture, (side, side), interpolation=cv2.INTER_AREA)
+
+
+def _mask(frame: Frame) -> Grey:
+    small = cv2.resize(frame.mask, (FINE, FINE), interpolation=cv2.INTER_NEAREST)
+    return cv2.dilate(small, np.ones((5, 5), np.uint8))

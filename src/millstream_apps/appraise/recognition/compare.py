@@ -1,0 +1,247 @@
+"""How alike a frame and the photo laid over it are, in numbers that light, blur and glare move
+little.
+
+Pure measurements at `align.FINE` pixels; what they mean is for the calibration to say.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from millstream_apps.appraise.recognition.align import (
+    FINE,
+    Levels,
+    Matrix,
+    Placement,
+    laid,
+    reduced,
+)
+from millstream_apps.appraise.recognition.frame import SIDE, Frame
+from millstream_apps.appraise.recognition.photo import Grey, Rgb
+
+Plane = NDArray[Any]  # of float32
+
+CELLS = 8  # to a side, in which likeness is judged apart
+GAIN_SPREAD = 0.15  # of the logarithm of a channel's gain against the others': light's usual tint
+NAMES = ("structure", "worst", "correlation", "colour", "outline", "overlap", "points")
+
+
+@dataclass(frozen=True)
+class Overlay:
+    """A frame and a photo on each other; `weight` (FINE, FINE) is 1 where both can be compared."""
+
+    frame: Plane
+    photo: Plane
+    inside: Plane
+    weight: Plane
+    placement: Placement
+    overlap: float
+
+    @cached_property
+    def corrected(self) -> tuple[Plane, float]:
+        """The photo as the frame's light would show it, and how unusual that is (0 is usual)."""
+        return _relit(self.frame, self.photo, self.weight)
+
+    @cached_property
+    def difference(self) -> Plane:
+        """CIE76 difference of colour at each pixel after the correction of light."""
+        return np.linalg.norm(lab(self.corrected[0]) - lab(self.frame), axis=2)
+
+    @cached_property
+    def agreement(self) -> tuple[Plane, Plane]:
+        """Of the edges at each pixel, whatever their colours: -0 to 1, and how much it counts."""
+        return _edges_agree(self.frame, self.photo, self.weight)
+
+
+def overlay(frame: Frame, photo: Levels, placement: Placement, masks: Sequence[Grey]) -> Overlay:
+    """Lay the photo over the frame. `masks`: what may be the pin in the photo."""
+    theirs = cv2.GaussianBlur(reduced(frame.rgb), (0, 0), 1.0).astype(np.float32)
+    ours = cv2.GaussianBlur(laid(photo, placement.homography), (0, 0), 0.8)
+    inside = cv2.resize(frame.mask, (FINE, FINE), interpolation=cv2.INTER_AREA)
+    inside = (inside > 127).astype(np.float32)
+    weight = cv2.erode(inside, np.ones((3, 3), np.uint8)) * _visible(photo[0], placement.homography)
+    weight = weight * (1 - _glare(theirs, ours))
+    overlaps = [_overlap(inside, mask, placement.homography) for mask in masks if frame.is_cut_out]
+    overlap = max(overlaps, default=-1.0)
+    return Overlay(theirs, ours, inside, weight.astype(np.float32), placement, overlap)
+
+
+def measures(over: Overlay) -> dict[str, float]:
+    """Seven numbers, `NAMES`. `overlap` is -1 where the pin was not told from its background."""
+    agreement, count = over.agreement
+    total = max(float(count.sum()), 1e-6)
+    structure = float((agreement * count).sum()) / total
+    return {
+        "structure": structure,
+        "worst": _worst_cells(agreement, count),
+        "correlation": _local_correlation(over),
+        "colour": float((over.difference * over.weight).sum() / max(over.weight.sum(), 1.0)),
+        "outline": _outline(over),
+        "overlap": over.overlap,
+        "points": float(np.log1p(over.placement.inliers)),
+    }
+
+
+def quick_structure(frame: Frame, photo: Levels, homography: Matrix) -> float:
+    """The structure alone, at half the pixels: cheap enough for many candidates."""
+    side = FINE // 2
+    theirs = reduced(frame.rgb, side).astype(np.float32)
+    ours = laid(photo, homography, side)
+    weight = (cv2.resize(frame.mask, (side, side), interpolation=cv2.INTER_AREA) > 127).astype(
+        np.float32
+    )
+    agreement, count = _edges_agree(theirs, ours, weight)
+    return float((agreement * count).sum() / max(float(count.sum()), 1e-6))
+
+
+def lab(rgb: Plane) -> Plane:
+    """CIE Lab of RGB 0-255."""
+    return cv2.cvtColor(np.clip(rgb, 0, 255).astype(np.float32) / 255, cv2.COLOR_RGB2LAB)
+
+
+def _visible(photo: Rgb, homography: Matrix) -> Plane:
+    """1 where the frame lies within the photo."""
+    ones = np.full(photo.shape[:2], 255, np.uint8)
+    to_photo = homography @ np.diag([SIDE / FINE, SIDE / FINE, 1.0])
+    how = cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP
+    return (cv2.warpPerspective(ones, to_photo, (FINE, FINE), flags=how) > 0).astype(np.float32)
+
+
+def _glare(theirs: Plane, ours: Plane) -> Plane:
+    """1 where the photo is burnt out and the frame is not as light."""
+    burnt = (ours.min(axis=2) > 232) & (theirs.min(axis=2) < 215)
+    return cv2.dilate(burnt.astype(np.float32), np.ones((5, 5), np.uint8))
+
+
+def _overlap(inside: Plane, mask: Grey, homography: Matrix) -> float:
+    to_photo = homography @ np.diag([SIDE / FINE, SIDE / FINE, 1.0])
+    how = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    seen = cv2.warpPerspective(mask, to_photo, (FINE, FINE), flags=how) > 127
+    own = inside > 0
+    # what of the photo's mask lies beyond the frame counts against it too
+    local = abs(np.linalg.det(to_photo[:2, :2])) or 1.0
+    outside = max(float((mask > 127).sum()) / local - float(seen.sum()), 0.0)
+    return float((seen & own).sum() / max((seen | own).sum() + outside, 1.0))
+
+
+def _relit(frame: Plane, photo: Plane, weight: Plane) -> tuple[Plane, float]:
+    """Gains and offsets per channel, fitted twice (the second time without what fits worst)."""
+    weight = weight.copy()
+    gains, offsets = np.ones(3), np.zeros(3)
+    for _ in range(3):
+        gains, offsets = _light(frame, photo, weight)
+        fitted = photo * gains.astype(np.float32) + offsets.astype(np.float32)
+        error = np.abs(fitted - frame).mean(axis=2)
+        limit = max(2.5 * float(np.average(error, weights=weight + 1e-6)), 12.0)
+        weight = weight * (error < limit)
+    logs = np.log(np.maximum(gains, 0.05))
+    strange = float(np.linalg.norm(logs - logs.mean()) / GAIN_SPREAD)
+    return np.clip(photo * gains + offsets, 0, 255).astype(np.float32), strange
+
+
+def _light(frame: Plane, photo: Plane, weight: Plane) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Ridge regression of the frame on the photo: one gain for all channels is free, what a channel
+    has of its own, and every offset, is held near none."""  # fmt: skip
+    total = max(float(weight.sum()), 1.0)
+    x = [float((photo[..., c] * weight).sum()) / total for c in range(3)]
+    y = [float((frame[..., c] * weight).sum()) / total for c in range(3)]
+    xx = [float((photo[..., c] ** 2 * weight).sum()) / total for c in range(3)]
+    xy = [float((photo[..., c] * frame[..., c] * weight).sum()) / total for c in range(3)]
+    # unknowns: common gain, three gains of their own, three offsets
+    normal, right = np.zeros((7, 7)), np.zeros(7)
+    for c in range(3):
+        rows = [0, 1 + c, 4 + c]
+        block = np.array([[xx[c], xx[c], x[c]], [xx[c], xx[c], x[c]], [x[c], x[c], 1.0]])
+        normal[np.ix_(rows, rows)] += block
+        right[rows] += (xy[c], xy[c], y[c])
+    noise = 8.0**2  # squared grey levels that the fit may leave
+    normal[[1, 2, 3], [1, 2, 3]] += noise / 0.15**2
+    normal[[4, 5, 6], [4, 5, 6]] += noise / 12.0**2
+    normal[0, 0] += noise / 0.6**2
+    right[0] += noise / 0.6**2
+    found = np.linalg.solve(normal, right)
+    return np.clip(found[0] + found[1:4], 0.3, 3.5), found[4:7]
+
+
+def _tensor(picture: Plane) -> tuple[Plane, Plane, Plane]:
+    """The structure of the colours' gradients (Di Zenzo, 1986): xx, yy, xy."""
+    dx = cv2.Scharr(picture, cv2.CV_32F, 1, 0) / 32
+    dy = cv2.Scharr(picture, cv2.CV_32F, 0, 1) / 32
+    parts = ((dx * dx).sum(axis=2), (dy * dy).sum(axis=2), (dx * dy).sum(axis=2))
+    xx, yy, xy = (cv2.GaussianBlur(part, (0, 0), 1.6) for part in parts)
+    return xx, yy, xy
+
+
+def _edges_agree(frame: Plane, photo: Plane, weight: Plane) -> tuple[Plane, Plane]:
+    theirs, ours = _tensor(frame), _tensor(photo)
+    a, b = (np.sqrt(t[0] ** 2 + t[1] ** 2 + 2 * t[2] ** 2) for t in (theirs, ours))
+    inner = theirs[0] * ours[0] + theirs[1] * ours[1] + 2 * theirs[2] * ours[2]
+    cosine = inner / np.maximum(a * b, 1e-3)
+    strong_a, strong_b = _relative(a, weight), _relative(b, weight)
+    balance = (2 * strong_a * strong_b + 1e-3) / (strong_a**2 + strong_b**2 + 1e-3)
+    count = np.maximum(strong_a, strong_b) * weight
+    return (cosine * balance).astype(np.float32), count.astype(np.float32)
+
+
+def _relative(energy: Plane, weight: Plane) -> Plane:
+    """Edge strength against the picture's own strong ones, 0 to 1, small ones lifted."""
+    chosen = energy[weight > 0.5]
+    top = float(np.percentile(chosen, 92)) if chosen.size else 1.0
+    return np.sqrt(np.sqrt(np.clip(energy / max(top, 4.0), 0, 1))) * (energy > 0.01 * top)
+
+
+def cell_means(values: Plane, weight: Plane) -> NDArray[Any]:
+    """The mean of each cell that can mostly be compared."""
+    counts = _cell_sums(weight)
+    known = counts > 0.4 * (FINE / CELLS) ** 2
+    return _cell_sums(values * weight)[known] / counts[known]
+
+
+def _cell_sums(values: Plane) -> NDArray[Any]:
+    size = FINE // CELLS
+    return values.reshape(CELLS, size, CELLS, size).sum(axis=(1, 3)).astype(np.float64)
+
+
+def _worst_cells(agreement: Plane, count: Plane) -> float:
+    """The mean agreement of the worst sixth of the cells that have any edges."""
+    counts = _cell_sums(count)
+    known = counts > 0.08 * (FINE / CELLS) ** 2
+    if not known.any():
+        return 0.0
+    values = np.sort(_cell_sums(agreement * count)[known] / counts[known])
+    return float(values[: max(len(values) // 6, 1)].mean())
+
+
+def _local_correlation(over: Overlay) -> float:
+    """Correlation of light in neighbourhoods, weighed by how much there is in them to correlate."""
+    a, b = (lab(each)[..., 0] for each in (over.frame, over.photo))
+    w = over.weight
+    mass = cv2.GaussianBlur(w, (0, 0), 7) + 1e-4
+    mean_a, mean_b = (cv2.GaussianBlur(each * w, (0, 0), 7) / mass for each in (a, b))
+    var_a = cv2.GaussianBlur(a * a * w, (0, 0), 7) / mass - mean_a**2
+    var_b = cv2.GaussianBlur(b * b * w, (0, 0), 7) / mass - mean_b**2
+    both = cv2.GaussianBlur(a * b * w, (0, 0), 7) / mass - mean_a * mean_b
+    var_a, var_b = np.maximum(var_a, 0), np.maximum(var_b, 0)
+    local = both / np.sqrt((var_a + 4) * (var_b + 4))
+    counts = np.sqrt(np.maximum(var_a, var_b)) * w
+    return float((local * counts).sum() / max(float(counts.sum()), 1e-6))
+
+
+def _outline(over: Overlay) -> float:
+    """Whether the photo has an edge where the frame's outline is: 0 none to 1 all along."""
+    if over.inside.all():
+        return -1.0
+    rim = cv2.morphologyEx(over.inside, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8)) > 0
+    xx, yy, xy = _tensor(over.photo)
+    blurred = cv2.GaussianBlur(over.inside * 255, (0, 0), 1.5)
+    nx, ny = cv2.Sobel(blurred, cv2.CV_32F, 1, 0), cv2.Sobel(blurred, cv2.CV_32F, 0, 1)
+    length = np.maximum(np.hypot(nx, ny), 1e-3)
+    nx, ny = nx / length, ny / length
+    across = nx * nx * xx + ny * ny * yy + 2 * nx * ny * xy
+    share = across / np.maximum(xx + yy, 1.0)
+    return float(share[rim].mean())

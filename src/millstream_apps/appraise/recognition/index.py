@@ -1,0 +1,316 @@
+"""The index: thousands of references in memory, and which of them a photo might show.
+
+Two ways lead to a reference. The pin as a whole (`whole`), compared with every reference's under
+every turn; and an inverted file over visual words of local features. Each feature of a reference is
+18 bytes: its 64 bits, whose it is, its place, direction and size. A photo's features vote for the
+references that have features like them, under one turn: votes that disagree about it count apart.
+Knows nothing of databases; whoever fills it brings frames.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from millstream_apps.appraise.recognition.features import Features, Words, shipped_words
+from millstream_apps.appraise.recognition.frame import Frame
+from millstream_apps.appraise.recognition.whole import (
+    Whole,
+    best_turns,
+    empty_harmonics,
+    form_of,
+    form_shares,
+    likeness,
+    stacked,
+    whole_of,
+)
+
+TURNS = 12  # classes of the turn between photo and reference
+NEAR = 20  # bits of 64 that two signatures of one feature may differ in
+PROBES = 3  # words looked up for each feature of a photo
+
+ENTRY = np.dtype(
+    [("bits", np.uint64), ("owner", np.int32), ("word", np.uint16), ("angle", np.uint8),
+     ("size", np.uint8), ("x", np.uint8), ("y", np.uint8)]
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Compact:
+    """One view of a reference as the index keeps it: `entries` (n, ENTRY, owner unset), the pin as
+    a whole (None where it is too thin for that) and the frame's WebP bytes, mask in its alpha.
+    """
+
+    entries: NDArray[np.void]
+    whole: Whole | None
+    thumbnail: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """A slot that a photo might show: its votes, and the pairs of places that voted alike (`here`
+    in the frame's pixels, `there` in the photo's).
+    """
+
+    slot: int
+    votes: float
+    here: NDArray[Any]
+    there: NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Local features that look alike: which of the photo's, and the entries of the index."""
+
+    asker: NDArray[np.int64]
+    entries: NDArray[np.void]
+    weight: NDArray[Any]
+    turn: NDArray[np.int64]
+
+
+@dataclass(slots=True)
+class Segment:
+    """Entries in the order of their words; `starts[w]:starts[w + 1]` are word w's. `bits` are
+    theirs, close together.
+    """
+
+    entries: NDArray[np.void]
+    starts: NDArray[np.int64]
+    bits: NDArray[np.uint64]
+
+
+def compact(frame: Frame, words: Words | None = None) -> Compact:
+    """What the index keeps of a frame; this is the work of adding a reference (some 40 ms)."""
+    features = frame.features
+    words = words or shipped_words()
+    nearest = (
+        words.nearest(features.descriptors, 1)[:, 0] if len(features) else np.empty(0, np.int32)
+    )
+    entries = np.zeros(len(features), ENTRY)
+    if len(features):
+        entries["bits"] = words.signatures(features.descriptors, nearest)
+        entries["word"] = nearest
+        entries["angle"], entries["size"] = _angle_byte(features), _size_byte(features)
+        places = np.clip(features.points, 0, 255).astype(np.uint8)
+        entries["x"], entries["y"] = places[:, 0], places[:, 1]
+    return Compact(entries, whole_of(frame), encode_frame(frame))
+
+
+def encode_frame(frame: Frame) -> bytes:
+    """A frame as WebP; the mask is its alpha."""
+    rgba = np.dstack([frame.rgb[:, :, ::-1], frame.mask])
+    return cv2.imencode(".webp", rgba, [cv2.IMWRITE_WEBP_QUALITY, 90])[1].tobytes()
+
+
+def decode_frame(thumbnail: bytes) -> Frame:
+    """The frame that `encode_frame` wrote."""
+    bgra = cv2.imdecode(np.frombuffer(thumbnail, np.uint8), cv2.IMREAD_UNCHANGED)
+    if bgra is None:
+        raise ValueError("a frame's picture is damaged: import its reference again")
+    if bgra.shape[2] == 3:  # WebP leaves out an alpha that says nothing
+        return Frame(bgra[:, :, ::-1].copy(), np.full(bgra.shape[:2], 255, np.uint8))
+    return Frame(bgra[:, :, 2::-1].copy(), np.where(bgra[:, :, 3] > 127, 255, 0).astype(np.uint8))
+
+
+def _angle_byte(features: Features) -> NDArray[Any]:
+    return np.floor(features.angles * (256 / 360)).astype(np.int64).astype(np.uint8)
+
+
+def _size_byte(features: Features) -> NDArray[Any]:
+    """16 steps an octave, 0 at half a pixel."""
+    return np.clip(16 * np.log2(np.maximum(features.sizes, 0.5) / 0.5), 0, 255).astype(np.uint8)
+
+
+@dataclass
+class Index:
+    """References in memory, for one thread at a time. `version` is its filler's to use."""
+
+    words: Words = field(default_factory=shipped_words)
+    version: int = 0
+
+    def __post_init__(self) -> None:
+        self._names: list[str | None] = []
+        self._views: list[str] = []
+        self._thumbnails: list[bytes] = []
+        self._uprights: list[NDArray[Any] | None] = []
+        self._slots: dict[str, list[int]] = {}
+        self._fresh: list[Compact] = []
+        self._segments: list[Segment] = []
+        self._harmonics = stacked(())
+        self._form_shares = form_shares(self._harmonics)
+        self._weights: NDArray[Any] = np.empty(0, np.float32)
+
+    def __len__(self) -> int:
+        return len(self._slots)
+
+    def __contains__(self, reference: str) -> bool:
+        return reference in self._slots
+
+    def __repr__(self) -> str:
+        return f"Index({len(self)} references, {self.nbytes / 1e6:.0f} MB)"
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of memory that the references take."""
+        self.settle()
+        entries = sum(each.entries.nbytes for each in self._segments)
+        return entries + self._harmonics.nbytes + sum(map(len, self._thumbnails))
+
+    def add(self, reference: str, views: Iterable[tuple[str, Compact]]) -> None:
+        """Add a reference's views, in the place of those that it had."""
+        self.remove(reference)
+        for view, kept in views:
+            self._slots.setdefault(reference, []).append(len(self._names))
+            self._names.append(reference)
+            self._views.append(view)
+            self._thumbnails.append(kept.thumbnail)
+            self._uprights.append(None if kept.whole is None else kept.whole.upright)
+            self._fresh.append(kept)
+
+    def remove(self, reference: str) -> None:
+        """Forget a reference; one that is not there is forgotten already."""
+        for slot in self._slots.pop(reference, ()):
+            self._names[slot] = None
+            self._thumbnails[slot] = b""
+
+    def name(self, slot: int) -> str | None:
+        """Whose the slot is; None where it was removed."""
+        return self._names[slot]
+
+    def slots(self, reference: str, view: str) -> list[int]:
+        """Where a reference's pictures of one view are."""
+        return [slot for slot in self._slots.get(reference, ()) if self._views[slot] == view]
+
+    def frame(self, slot: int) -> Frame:
+        """The picture in a slot."""
+        return decode_frame(self._thumbnails[slot])
+
+    def upright(self, slot: int) -> NDArray[Any] | None:
+        """`Whole.upright` of the picture in a slot."""
+        return self._uprights[slot]
+
+    def whole(self, slot: int) -> Whole | None:
+        """The picture in a slot as a whole."""
+        self.settle()
+        upright = self._uprights[slot]
+        return None if upright is None else Whole(self._harmonics[:, slot].T, upright)
+
+    def settle(self) -> None:
+        """Put what was added into order; searching does so by itself."""
+        if not self._fresh:
+            return
+        fresh = _owned(self._fresh, len(self._names) - len(self._fresh))
+        circles = stacked(
+            [
+                empty_harmonics() if kept.whole is None else kept.whole.harmonics
+                for kept in self._fresh
+            ]
+        )
+        self._harmonics = np.concatenate([self._harmonics, circles], axis=1)
+        self._form_shares = np.concatenate([self._form_shares, form_shares(circles)])
+        self._fresh = []
+        # A small segment is put together with the next one, so that there are never many.
+        while self._segments and len(self._segments[-1].entries) < 4 * len(fresh):
+            fresh = np.concatenate([self._segments.pop().entries, fresh])
+        alive = np.array([name is not None for name in self._names])
+        fresh = fresh[alive[fresh["owner"]]]
+        fresh = fresh[np.argsort(fresh["word"], kind="stable")]
+        starts = np.searchsorted(fresh["word"], np.arange(len(self.words.centres) + 1))
+        self._segments.append(Segment(fresh, starts, fresh["bits"].copy()))
+        counts = np.zeros(len(self._names), np.float32)
+        for segment in self._segments:
+            counts += np.bincount(segment.entries["owner"], minlength=len(counts))
+        self._weights = (1 / np.sqrt(counts + 20)).astype(np.float32)
+
+    def like_whole(
+        self, harmonics: NDArray[np.complex64], most: int, view: str, in_colour: bool = True
+    ) -> list[tuple[int, float, float]]:
+        """The slots of one view that are likest as a whole: slot, likeness and turn, best first."""
+        self.settle()
+        if not self._names:
+            return []
+        if in_colour:
+            correlations = likeness(harmonics, self._harmonics)
+            scores = correlations.max(axis=1)
+        else:
+            correlations = likeness(form_of(harmonics), self._harmonics)
+            scores = correlations.max(axis=1) / (self._form_shares + 1e-6)
+        scores = np.where(self._searched(view), scores, -1)
+        best = np.argsort(-scores, kind="stable")[:most]
+        turns = best_turns(correlations[best])
+        found = zip(best, turns, strict=True)
+        return [(int(at), float(scores[at]), float(turn)) for at, turn in found if scores[at] > 0]
+
+    def like_parts(self, features: Features, most: int, view: str) -> list[Hit]:
+        """The slots of one view for which most features vote, best first."""
+        self.settle()
+        if not len(features) or not self._segments:
+            return []
+        found = [self._look_up(segment, features) for segment in self._segments]
+        votes = np.zeros(len(self._names) * TURNS)
+        for each in found:
+            places = each.entries["owner"] * TURNS + each.turn
+            votes += np.bincount(places, each.weight, minlength=len(votes))
+        votes = votes.reshape(-1, TURNS)
+        votes = votes + 0.5 * (np.roll(votes, 1, axis=1) + np.roll(votes, -1, axis=1))
+        scores = np.where(self._searched(view), votes.max(axis=1) * self._weights, 0)
+        best = np.argsort(-scores, kind="stable")[:most]
+        best = best[scores[best] > 0]
+        return _hits(best, scores, votes.argmax(axis=1), found, features)
+
+    def _searched(self, view: str) -> NDArray[np.bool_]:
+        pairs = zip(self._names, self._views, strict=True)
+        return np.array([name is not None and each == view for name, each in pairs], bool)
+
+    def _look_up(self, segment: Segment, features: Features) -> Found:
+        words = self.words.nearest(features.descriptors, PROBES)
+        angles, total = _angle_byte(features), max(len(segment.entries), 1)
+        askers, entries, weights = [], [], []
+        for probe in range(PROBES):
+            word = words[:, probe]
+            bits = self.words.signatures(features.descriptors, word)
+            first, lengths = segment.starts[word], np.diff(segment.starts)[word]
+            asker = np.repeat(np.arange(len(features)), lengths)
+            at = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+            at += np.repeat(first, lengths)
+            apart = np.bitwise_count(segment.bits[at] ^ bits[asker])
+            near = np.flatnonzero(apart <= NEAR)
+            asker = asker[near]
+            rarity = np.log(total / np.maximum(lengths, 1)) ** 2
+            askers.append(asker)
+            entries.append(segment.entries[at[near]])
+            weights.append(rarity[asker] * np.exp(-((apart[near] / 12.0) ** 2)))
+        asker, found = np.concatenate(askers), np.concatenate(entries)
+        turn = (angles[asker].astype(np.int64) - found["angle"]) % 256 * TURNS // 256
+        return Found(asker, found, np.concatenate(weights), turn)
+
+
+def _owned(fresh: list[Compact], first: int) -> NDArray[np.void]:
+    """All entries of what was added, each with its slot."""
+    entries = np.concatenate([kept.entries for kept in fresh])
+    owners = np.repeat(np.arange(first, first + len(fresh)), [len(kept.entries) for kept in fresh])
+    entries["owner"] = owners
+    return entries
+
+
+def _hits(best: NDArray[np.int64], scores: NDArray[Any], turns: NDArray[np.int64],
+          found: list[Found], features: Features) -> list[Hit]:  # fmt: skip
+    """The best slots with the pairs that voted for their turn."""
+    hits = []
+    chosen = np.zeros(len(scores), bool)
+    chosen[best] = True
+    kept = []
+    for each in found:
+        off = (each.turn - turns[each.entries["owner"]]) % TURNS
+        use = chosen[each.entries["owner"]] & ((off <= 1) | (off == TURNS - 1))
+        kept.append((each.asker[use], each.entries[use]))
+    asker = np.concatenate([each for each, _ in kept])
+    entries = np.concatenate([each for _, each in kept])
+    for slot in best:
+        own = np.flatnonzero(entries["owner"] == slot)
+        here = np.stack([entries["x"][own], entries["y"][own]], axis=1).astype(np.float32) + 0.5
+        hits.append(Hit(int(slot), float(scores[slot]), here, features.points[asker[own]]))
+    return hits

@@ -1,0 +1,107 @@
+"""Authenticity: copies are rated below the genuine pin, and each difference is shown with its
+number.
+"""
+
+import msgspec
+import pytest
+from bench.pictures import hue_turned
+from examples.pins.drawing import draw_back
+from examples.pins.photographs import EASY, blurred, photograph
+
+from millstream_apps.appraise.recognition import (
+    Authenticity,
+    Index,
+    Match,
+    PhotoSet,
+    authenticity,
+    compact_of,
+    identify,
+    quick_authenticity,
+)
+from tests.appraise.recognition.pins import encoded, front, index_of, kept
+
+NUMBERS = (1, 6, 9)
+COPIES = {
+    "genuine": lambda number: front(number),
+    "recolour": lambda number: hue_turned(front(number), 0.45),
+    "blurred": lambda number: blurred(front(number), 6.0),
+}
+
+
+@pytest.fixture(scope="module")
+def index() -> Index:
+    return index_of(*NUMBERS, 0, 2)
+
+
+@pytest.fixture(scope="module")
+def rated(index: Index) -> dict[tuple[str, int], tuple[PhotoSet, Match, Authenticity]]:
+    found = {}
+    for number in NUMBERS:
+        for kind, copy in COPIES.items():
+            photos = PhotoSet(photograph(copy(number), 60 + number, EASY))
+            match = identify(photos.front, index=index)
+            assert isinstance(match, Match), (kind, number, match)
+            found[kind, number] = photos, match, authenticity(photos, match, index=index)
+    return found
+
+
+@pytest.mark.parametrize("number", NUMBERS)
+@pytest.mark.parametrize("kind", ["recolour", "blurred"])
+def test_copies_are_told_from_the_genuine_pin(rated, kind: str, number: int) -> None:
+    genuine, copy = rated["genuine", number][2], rated[kind, number][2]
+    assert genuine.rating > copy.rating
+    assert genuine.authentic
+    assert not copy.authentic
+
+
+def test_the_evidence_names_what_differs(rated) -> None:
+    readings = {kind: {each.name: each for each in rated[kind, 9][2].evidence} for kind in COPIES}
+    assert readings["recolour"]["colour"].reading == "differs"
+    assert readings["blurred"]["sharpness"].value < readings["genuine"]["sharpness"].value
+    for shown in readings["genuine"].values():
+        assert shown.title
+        assert shown.unit
+        assert shown.text
+
+
+def test_a_rating_is_a_probability_and_survives_json(rated) -> None:
+    for _, _, verdict in rated.values():
+        assert 0 <= verdict.rating <= 100
+        assert 0.5 <= verdict.confidence <= 1
+        assert verdict.confidence == pytest.approx(
+            max(verdict.rating, 100 - verdict.rating) / 100, abs=1e-3
+        )
+        assert msgspec.json.decode(msgspec.json.encode(verdict), type=Authenticity) == verdict
+
+
+def test_the_quick_way_sees_colours_and_says_what_it_did_not_see(rated, index: Index) -> None:
+    ratings = {}
+    for kind in COPIES:
+        photos, match, _ = rated[kind, 9]
+        verdict = quick_authenticity(photos, match, index=index)
+        assert verdict.method == "quick"
+        assert "were not looked at" in verdict.note
+        assert {each.name for each in verdict.evidence} == {"hash", "histogram"}
+        ratings[kind] = verdict.rating
+    assert ratings["genuine"] > ratings["recolour"]
+
+
+def test_a_wrong_back_lowers_the_rating() -> None:
+    index = Index()
+    index.add("a", [("front", kept(9)), ("back", compact_of(encoded(draw_back(1))))])
+    photo = photograph(front(9), 69, EASY)
+    match = identify(photo, index=index)
+    assert isinstance(match, Match)
+    ratings = {}
+    for maker in (1, 2):
+        photos = PhotoSet(photo, photograph(draw_back(maker), 33, EASY))
+        verdict = authenticity(photos, match, index=index)
+        ratings[maker] = verdict.rating
+        assert [each.view for each in verdict.evidence if each.name == "back_pattern"] == ["back"]
+    assert ratings[1] > ratings[2]
+
+
+def test_a_reference_that_is_gone_is_an_error(rated) -> None:
+    photos, match, _ = rated["genuine", 9]
+    with pytest.raises(KeyError):
+        authenticity(photos, match, index=Index())

@@ -1,0 +1,121 @@
+"""Identification over drawn pins that are photographed: a small form of bench/appraisal.py."""
+
+import msgspec
+import numpy as np
+import pytest
+from bench.pictures import hue_turned
+from examples.pins.drawing import draw_back
+from examples.pins.photographs import EASY, USUAL, encode, photograph
+
+from millstream_apps.appraise.recognition import (
+    Abstention,
+    Identification,
+    Index,
+    Match,
+    PhotoError,
+    compact_of,
+    identify,
+    rectified,
+)
+from tests.appraise.recognition.pins import encoded, front, index_of, kept
+
+KNOWN = (0, 1, 2, 3, 6, 7, 8, 9, 10, 12, 16, 17)
+UNKNOWN = (301, 302, 303, 304)
+
+
+@pytest.fixture(scope="module")
+def index() -> Index:
+    return index_of(*KNOWN)
+
+
+def test_known_pins_are_named_and_unknown_ones_are_not(index: Index) -> None:
+    right = 0
+    for number in KNOWN[:9]:
+        verdict = identify(photograph(front(number), 40 + number, USUAL), index=index)
+        if isinstance(verdict, Match):
+            assert verdict.reference == f"pin-{number}"
+            assert verdict.score >= 0.5
+            right += 1
+    assert right >= 8
+    for number in UNKNOWN:
+        verdict = identify(photograph(front(number), 40 + number, USUAL), index=index)
+        assert isinstance(verdict, Abstention), verdict
+        assert verdict.reason == "no_match"
+        assert "12 references" in verdict.message
+
+
+def test_the_same_photo_gives_the_same_answer_and_it_survives_json(index: Index) -> None:
+    photo = photograph(front(6), 3, EASY)
+    first = identify(photo, index=index)
+    assert first == identify(photo, index=index_of(*KNOWN))
+    assert isinstance(first, Match)
+    encoded_once = msgspec.json.encode(first)
+    assert msgspec.json.decode(encoded_once, type=Identification) == first
+
+
+def test_geometry_lays_the_pin_straight(index: Index) -> None:
+    photo = photograph(front(1), 5, EASY)
+    verdict = identify(photo, index=index)
+    assert isinstance(verdict, Match)
+    straight = compact_of(rectified(photo, verdict.geometry[0]), "front")
+    alone = Index()
+    alone.add("straight", [("front", straight)])
+    whole = kept(1).whole
+    assert whole is not None
+    _, likeness, turn = alone.like_whole(whole.harmonics, 1, "front")[0]
+    assert likeness > 0.6
+    assert min(turn, 2 * np.pi - turn) < 0.2
+
+
+def test_twins_are_close_candidates() -> None:
+    index = Index()
+    for name in ("one", "other"):
+        index.add(name, [("front", kept(2))])
+    verdict = identify(photograph(front(2), 8, EASY), index=index)
+    assert isinstance(verdict, Abstention)
+    assert verdict.reason == "close_candidates"
+    assert {each.reference for each in verdict.candidates} == {"one", "other"}
+
+
+@pytest.mark.parametrize("shown", ["red", "blue"])
+def test_other_enamel_is_the_right_one_or_close(shown: str) -> None:
+    pictures = {"red": front(9), "blue": hue_turned(front(9), 0.4)}
+    index = Index()
+    for name, picture in pictures.items():
+        index.add(name, [("front", compact_of(encoded(picture)))])
+    verdict = identify(photograph(pictures[shown], 11, EASY), index=index)
+    if isinstance(verdict, Match):
+        assert verdict.reference == shown
+    else:
+        assert verdict.reason == "close_candidates"
+
+
+def test_the_back_is_looked_for_and_a_wrong_one_is_not_found() -> None:
+    index = Index()
+    index.add("a", [("front", kept(3)), ("back", compact_of(encoded(draw_back(1))))])
+    photo = photograph(front(3), 2, EASY)
+    right = identify(photo, photograph(draw_back(1), 4, EASY), index=index)
+    wrong = identify(photo, photograph(front(301), 4, EASY), index=index)
+    assert isinstance(right, Match)
+    assert [each.view for each in right.geometry] == ["front", "back"]
+    assert isinstance(wrong, Match)
+    assert [each.view for each in wrong.geometry] == ["front"]
+
+
+@pytest.mark.parametrize("grey", [0, 128, 255])
+def test_a_blank_photo_is_unreadable(grey: int, index: Index) -> None:
+    verdict = identify(encode(np.full((300, 400, 3), grey, np.uint8)), index=index)
+    assert isinstance(verdict, Abstention)
+    assert verdict.reason == "unreadable"
+
+
+def test_an_empty_catalogue_has_no_match() -> None:
+    verdict = identify(photograph(front(0), 1, EASY), index=Index())
+    assert isinstance(verdict, Abstention)
+    assert verdict.reason == "no_match"
+
+
+def test_a_broken_second_photo_is_told_by_its_name(index: Index) -> None:
+    with pytest.raises(PhotoError) as caught:
+        identify(photograph(front(0), 1, EASY), b"no picture", index=index)
+    assert caught.value.field == "back"

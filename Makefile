@@ -49,7 +49,7 @@ $(PEERS)/peers.stamp: requirements/bench.txt
 	@touch $@
 
 bench: $(VENV)/run.stamp $(PEERS)/peers.stamp ## compare with peers (ONLY=1,5: some questions; QUICK=1: under 2 minutes)
-	@$(BIN)/python -m bench $(if $(ONLY),--only $(ONLY)) $(if $(QUICK),--quick)
+	@$(BIN)/python -m bench $(if $(ONLY),--only $(ONLY)) $(if $(QUICK),--quick) $(if $(MIDDLE),--middle) $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(AMONG),--among "$(AMONG)")
 
 lock: ## renew requirements/*.txt (needs uv)
 	@requirements/lock.sh

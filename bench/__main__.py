@@ -1,60 +1,84 @@
 """`python -m bench`: ask the questions, print a table for each, keep the results.
 
---only 1,5 asks just those; --quick is the short form (under 2 minutes, nothing is kept).
+--only 1,5 asks just those; --quick is the short form (under 2 minutes, nothing is kept); --middle
+takes a minute or two a question (kept, but not put into the page).
 """
 
 import argparse
 import os
+import signal
 import sys
 from collections.abc import Callable
+from typing import Any
 
 from rich.console import Console
 
-from bench import appends, streams
-from bench.contest import Options, Table
+from bench import appends, catchup, fanout, graphs, memory, node, shortruns, steady, streams
+from bench.contest import SIZES, Options, Table
 from bench.machine import LOAD_CORE, describe
 from bench.programs import built
 from bench.report import show, write, write_page
 
-QUESTIONS: dict[str, Callable[[Options], Table]] = {
-    "1": streams.ask,
-    "5": appends.ask,
+QUESTIONS: dict[str, tuple[Callable[[Options], Table], ...]] = {
+    "1": (streams.ask,),
+    "2": (steady.ask, steady.ask_highest),
+    "3": (fanout.ask, fanout.ask_highest),
+    "4": (catchup.ask,),
+    "5": (appends.ask,),
+    "6": (graphs.ask, graphs.ask_latency),
+    "7": (shortruns.ask,),
+    "8": (memory.ask,),
 }
-QUICK = ("1",)
+QUICK = ("1", "6")
 
 
 def main() -> int:
-    words = argparse.ArgumentParser(prog="bench", description=__doc__)
+    words = argparse.ArgumentParser(
+        prog="bench", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     words.add_argument("--only", default="", help="questions, as 1,5")
-    words.add_argument("--quick", action="store_true", help="the short form")
-    words.add_argument("--tiny", action="store_true", help="so short that it shows nothing")
-    words.add_argument("--rounds", type=int, default=3)
+    sizes = words.add_mutually_exclusive_group()
+    for name in SIZES[:-1]:
+        sizes.add_argument(f"--{name}", action="store_const", const=name, dest="size")
+    words.add_argument("--rounds", type=int)
+    words.add_argument(
+        "--among", action="append", default=[], help="a part of contestants' names: only these"
+    )
     given = words.parse_args()
+    size = given.size or "full"
+    rounds = given.rounds or (1 if size in ("tiny", "quick") else 3)
+    options = Options(rounds, size, tuple(given.among))
     chosen = [each for each in given.only.split(",") if each] or list(
-        QUICK if given.quick else QUESTIONS
+        QUICK if options.quick else QUESTIONS
     )
     unknown = [each for each in chosen if each not in QUESTIONS]
     if unknown:
         words.error(f"there is no question {', '.join(unknown)}; there are {', '.join(QUESTIONS)}")
     built("load/load.c")
+    if not options.tiny and (trouble := node.install()):
+        print(f"node's packages: {trouble}", file=sys.stderr)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that what we started is ended
     os.sched_setaffinity(0, {LOAD_CORE})  # nor do we work on the server's core
-    console = Console(width=None if sys.stdout.isatty() else 150)
-    options = Options(rounds=given.rounds, quick=given.quick or given.tiny, tiny=given.tiny)
-    for each in chosen:
+    console = Console(width=None if sys.stdout.isatty() else 170)
+    for ask in (ask for each in chosen for ask in QUESTIONS[each]):
         machine = describe()
-        table = QUESTIONS[each](options)
-        show(table, console)
-        if not options.quick:
-            console.print(f"kept in {write(table, machine).name}")
-        disturbed, measured = table.disturbed()
-        if disturbed * 10 > measured:
-            console.print(
-                f"[red]{disturbed} of {measured} measurements were disturbed by other work on the "
-                "server's core: not published; measure again when the machine is quiet[/red]"
-            )
-        elif not options.quick:
-            write_page(table, machine)
+        tell(ask(options), machine, options, console)
     return 0
+
+
+def tell(table: Table, machine: dict[str, Any], options: Options, console: Console) -> None:
+    """Show a table, keep it, and publish it where nothing disturbed it."""
+    show(table, console)
+    if not options.quick and not options.among:
+        console.print(f"kept in {write(table, machine, options.size).name}")
+    disturbed, measured = table.disturbed()
+    if disturbed * 10 > measured:
+        console.print(
+            f"[red]{disturbed} of {measured} measurements were disturbed by other work on the "
+            "server's core: not published; measure again when the machine is quiet[/red]"
+        )
+    elif options.size == "full" and not options.among:
+        write_page(table, machine)
 
 
 if __name__ == "__main__":

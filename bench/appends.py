@@ -2,16 +2,14 @@
 and prints its figures."""
 
 import json
-import os
-import resource
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
 from bench.contest import Column, Figures, Options, Row, Table, alternate, note_broken
-from bench.machine import ROOT, SERVER_CORE, peers_python, python
+from bench.machine import SERVER_CORE, peers_python, python
 from bench.noise import Watch
-from bench.server import Broken
+from bench.server import Broken, children_seconds, environment, on_server_core
 
 COLUMNS = (
     Column("events_per_second", "events/s"),
@@ -37,6 +35,7 @@ AHEAD += (Level("1,000 runs", 1000, 150, 256),)
 EACH = (Level("1 run, each append awaited", 1, 1_000, 1),)
 EACH += (Level("100 runs, each append awaited", 100, 200, 1),)
 EACH += (Level("1,000 runs, each append awaited", 1000, 30, 1),)
+MIDDLE = (Level("100 runs", 100, 600, 256), Level("100 runs, each append awaited", 100, 50, 1))
 QUICK = (Level("1 run", 1, 5_000, 256), Level("100 runs, each append awaited", 100, 20, 1))
 TINY = (Level("2 runs", 2, 20, 256), Level("2 runs, each append awaited", 2, 5, 1))
 
@@ -68,8 +67,8 @@ def contestants() -> list[Contestant]:
 
 def ask(options: Options) -> Table:
     """Measure it."""
-    levels = TINY if options.tiny else QUICK if options.quick else (*AHEAD, *EACH)
-    all_of_them = contestants()
+    levels = options.pick(tiny=TINY, quick=QUICK, middle=MIDDLE, full=(*AHEAD, *EACH))
+    all_of_them = options.chosen(contestants())
     rows = {
         (c.name, level.name): Row(c.name, level.name, c.kind, missing=c.missing)
         for level in levels
@@ -105,18 +104,17 @@ def measure(contestant: Contestant, level: Level, folder: Path) -> Figures:
     interpreter = str(peers_python()) if contestant.peers else python()
     words = [interpreter, "-m", f"bench.contestants.{contestant.module}"]
     words += [str(level.runs), str(events), str(level.window), str(folder)]
-    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
-    watch = Watch(SERVER_CORE, _children_seconds)
+    watch = Watch(SERVER_CORE, children_seconds)
     try:
         done = subprocess.run(
             words,
             cwd=folder,
-            env={**os.environ, "PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1"},
+            env=environment(),
             capture_output=True,
             text=True,
             timeout=180,
             check=False,
-            preexec_fn=lambda: os.sched_setaffinity(0, {SERVER_CORE}),
+            preexec_fn=on_server_core,
         )
     except subprocess.TimeoutExpired as error:
         raise Broken(f"{level.name}: not done in 180 s") from error
@@ -124,9 +122,3 @@ def measure(contestant: Contestant, level: Level, folder: Path) -> Figures:
         raise Broken(f"{level.name}: {done.stderr.strip()[-600:]}")
     lines = [line for line in done.stdout.splitlines() if line.startswith("{")]
     return {**json.loads(lines[-1]), "others_share": watch.others()}
-
-
-def _children_seconds() -> float:
-    """CPU seconds of the programs that were run so far."""
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime

@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 from rich.console import Console
 
@@ -17,14 +17,49 @@ console = Console(stderr=True)
 Figures = dict[str, float]
 
 
+SIZES = ("tiny", "quick", "middle", "full")
+Choice = TypeVar("Choice")
+
+
+class Contestant(Protocol):
+    """What every question's contestants have."""
+
+    @property
+    def name(self) -> str:
+        """As in the table."""
+        ...
+
+
+Named = TypeVar("Named", bound=Contestant)
+
+
 @dataclass(frozen=True)
 class Options:
-    """How much to measure."""
+    """How much to measure. `size`: "tiny" shows nothing but that it runs (for the test), "quick"
+    is the short form, "middle" takes a minute a question, and "full" is what is published."""
 
     rounds: int = 3
-    quick: bool = False
-    tiny: bool = False
-    """So small that nothing is learned but that it runs: for the test."""
+    size: str = "full"
+    among: tuple[str, ...] = ()
+    """Parts of names: only these contestants. Empty: all."""
+
+    @property
+    def quick(self) -> bool:
+        """Whether this is too short to be kept."""
+        return self.size in ("tiny", "quick")
+
+    def chosen(self, contestants: Sequence[Named]) -> list[Named]:
+        """Those that are asked."""
+        return [c for c in contestants if not self.among or any(p in c.name for p in self.among)]
+
+    @property
+    def tiny(self) -> bool:
+        """Whether nothing is learned but that it runs."""
+        return self.size == "tiny"
+
+    def pick(self, *, tiny: Choice, full: Choice, quick: Choice, middle: Choice) -> Choice:
+        """What fits the size."""
+        return {"tiny": tiny, "quick": quick, "middle": middle, "full": full}[self.size]
 
 
 @dataclass

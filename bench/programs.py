@@ -17,9 +17,10 @@ def compiler() -> str | None:
 
 @cache
 def built(source: str) -> Path:
-    """The program made of `bench/<source>`; compiled again where the source is newer."""
+    """The program made of `bench/<source>`; compiled again where a source beside it is newer."""
     path, program = HERE / source, BUILD / Path(source).stem
-    if program.exists() and program.stat().st_mtime >= path.stat().st_mtime:
+    newest = max(each.stat().st_mtime for each in (path, *path.parent.glob("*.h")))
+    if program.exists() and program.stat().st_mtime >= newest:
         return program
     cc = compiler()
     if cc is None:

@@ -61,12 +61,12 @@ def _ratio(table: Table, row: Row, other: Row | None) -> str:
     return f"{ratio:.2f}" if ratio < 10 else f"{ratio:.0f}"
 
 
-def write(table: Table, machine: dict[str, Any]) -> Path:
-    """Keep a result."""
+def write(table: Table, machine: dict[str, Any], size: str = "full") -> Path:
+    """Keep a result. One of another size than the full one says so in its name."""
     RESULTS.mkdir(exist_ok=True)
     day = datetime.now(UTC).date().isoformat()
-    path = RESULTS / f"{day}-{table.question}.json"
-    told = {**machine, **as_json(table)}
+    path = RESULTS / f"{day}-{table.question}{'' if size == 'full' else '-' + size}.json"
+    told = {**machine, "size": size, **as_json(table)}
     path.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
     return path
 

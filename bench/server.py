@@ -1,15 +1,21 @@
 """A contestant's server process: started on its core, watched through /proc, ended."""
 
+import ctypes
 import os
+import re
+import resource
+import signal
 import socket
 import subprocess
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-from bench.machine import ROOT, SERVER_CORE
+from bench.machine import LOAD_CORE, ROOT, SERVER_CORE
+from bench.node import FOLDER as NODE
 
+PR_SET_PDEATHSIG = 1
+_LIBC = ctypes.CDLL(None)
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -24,6 +30,33 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
+def environment(more: dict[str, str] | None = None) -> dict[str, str]:
+    """Of a contestant's process: it finds our modules and node's packages, and writes no bytecode
+    beside them."""
+    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+    found = {"PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1", "BENCH_NODE": str(NODE)}
+    return {**os.environ, **found, **(more or {})}
+
+
+def on_server_core() -> None:
+    """In a child, before it becomes a contestant."""
+    os.sched_setaffinity(0, {SERVER_CORE})
+    _ready_child()
+
+
+def on_load_core() -> None:
+    """In a child, before it becomes a client."""
+    os.sched_setaffinity(0, {LOAD_CORE})
+    _ready_child()
+
+
+def _ready_child() -> None:
+    """As many files as it may have; and it is told to end where we die (see prctl(2))."""
+    _LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
 class Server:
     """`with Server(command, port, folder) as server:`; runs on the server's core alone."""
 
@@ -31,8 +64,7 @@ class Server:
         self, command: Sequence[str], port: int, folder: Path, env: dict[str, str] | None = None
     ) -> None:
         self.command, self.port, self.folder = list(command), port, folder
-        path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
-        self.env = {**os.environ, "PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1", **(env or {})}
+        self.env = environment(env)
 
     def __enter__(self) -> "Server":
         self.log = (self.folder / "server.log").open("wb")
@@ -43,7 +75,7 @@ class Server:
             stdin=subprocess.DEVNULL,
             stdout=self.log,
             stderr=subprocess.STDOUT,
-            preexec_fn=lambda: os.sched_setaffinity(0, {SERVER_CORE}),
+            preexec_fn=on_server_core,
         )
         try:
             self._wait()
@@ -130,6 +162,12 @@ def cpu_seconds(pid: int) -> float:
         return (int(stat[11]) + int(stat[12])) / TICKS if stat else 0.0
 
 
+def children_seconds() -> float:
+    """CPU seconds of the programs that were run here and have ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
 def _rollup(pid: int, field: str) -> int:
     try:
         text = Path(f"/proc/{pid}/smaps_rollup").read_text()
@@ -141,10 +179,11 @@ def _rollup(pid: int, field: str) -> int:
     return 0
 
 
-def sockets_memory() -> dict[str, Any]:
-    """What the kernel holds for TCP, in bytes."""
-    for line in Path("/proc/net/sockstat").read_text().splitlines():
-        if line.startswith("TCP:"):
-            words = line.split()
-            return {"tcp_bytes": int(words[words.index("mem") + 1]) * 4096}
-    return {}
+def kernel_bytes(port: int) -> int:
+    """What the kernel holds of data in the server's sockets on a port: received and not read,
+    queued for sending, set aside for more (`skmem` of ss(8): r, w, f). Not the sockets' own
+    structures, nor what lies in the client's."""
+    command = ["ss", "-tmnH", f"sport = :{port}"]
+    told = subprocess.run(command, capture_output=True, text=True, check=False).stdout
+    found = re.findall(r"skmem:\(r(\d+),rb\d+,t\d+,tb\d+,f(\d+),w(\d+)", told)
+    return sum(int(each) for fields in found for each in fields)

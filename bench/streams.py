@@ -16,6 +16,7 @@ SAME_FOR_ALL = 1000
 """From so many connections on nobody's count is scaled: streams are short, and who got more events
 would spread the cost of beginning a stream over more of them."""
 
+MIDDLE = {1: 20_000, 100: 500, 1000: 50}
 QUICK = {1: 20_000, 100: 400}
 TINY = {1: 50, 3: 20}
 
@@ -34,8 +35,12 @@ QUICK_NAMES = ("Millstream SSE, memory", "Millstream SSE, SQLite", "FastAPI + ss
 
 def ask(options: Options) -> Table:
     """Measure it."""
-    levels = TINY if options.tiny else QUICK if options.quick else EVENTS
-    wanted = [c for c in contestants() if not options.quick or _in_quick(c)]
+    levels = options.pick(tiny=TINY, quick=QUICK, middle=MIDDLE, full=EVENTS)
+    wanted = [
+        c
+        for c in options.chosen(contestants())
+        if options.among or not options.quick or _in_quick(c)
+    ]
     rows = {
         (c.name, n): Row(c.name, _level(n), c.kind, missing=c.missing)
         for n in levels

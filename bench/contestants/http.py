@@ -1,15 +1,14 @@
 """The contestants that stream over HTTP: how each is started, and how a stream is asked for."""
 
-import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench import node
 from bench.client import Asked, get, post, websocket
 from bench.machine import peers_python, python
 from bench.programs import built
 
-HERE = Path(__file__).resolve().parent
 NO_PEERS = "the peers' environment is not installed (make bench does)"
 
 
@@ -29,7 +28,9 @@ class Contestant:
     missing: str | None = None
 
 
-def _millstream(store: str) -> Callable[[int, Path], list[str]]:
+def millstream(store: str) -> Callable[[int, Path], list[str]]:
+    """`millstream serve` over a store: "memory" or "SQLite"."""
+
     def command(port: int, folder: Path) -> list[str]:
         url = "memory://" if store == "memory" else f"sqlite:///{folder / 'runs.db'}"
         target = "bench.contestants.millstream_app:app"
@@ -50,13 +51,20 @@ def _asks(wire: str) -> Callable[[int, float], Asked]:
     return ask
 
 
-def _uvicorn(module: str) -> Callable[[int, Path], list[str]]:
+def uvicorn(module: str) -> Callable[[int, Path], list[str]]:
+    """A peer's application on uvicorn with uvloop and httptools."""
+
     def command(port: int, folder: Path) -> list[str]:
         words = [str(peers_python()), "-m", "uvicorn", f"bench.contestants.{module}:app"]
         words += ["--port", str(port), "--loop", "uvloop", "--http", "httptools"]
+        words += ["--ws", "websockets-sansio"]
         return [*words, "--no-access-log", "--log-level", "warning", "--backlog", "4096"]
 
     return command
+
+
+def _socket(count: int, rate: float) -> Asked:
+    return websocket(f"/ws?count={count}&rate={rate:g}")
 
 
 def _get(count: int, rate: float) -> Asked:
@@ -66,31 +74,36 @@ def _get(count: int, rate: float) -> Asked:
 def contestants() -> list[Contestant]:
     """All of them, in the order of the table."""
     absent = None if peers_python() else NO_PEERS
-    node = None if shutil.which("node") else "node is not installed"
     ours = [
-        Contestant(f"Millstream {label}, {store}", _millstream(store), _asks(wire), "ours", scale=2)
+        Contestant(f"Millstream {label}, {store}", millstream(store), _asks(wire), "ours", scale=2)
         for store in ("memory", "SQLite")
         for wire, label in (("sse", "SSE"), ("ndjson", "NDJSON"), ("websocket", "WebSocket"))
     ]
     peers = [
-        Contestant("FastAPI + sse-starlette", _uvicorn("sse_starlette_app"), _get, missing=absent),
+        Contestant("FastAPI + sse-starlette", uvicorn("sse_starlette_app"), _get, missing=absent),
         Contestant(
-            "FastAPI's own SSE", _uvicorn("fastapi_sse_app"), _get, scale=0.3, missing=absent
+            "FastAPI's own SSE", uvicorn("fastapi_sse_app"), _get, scale=0.3, missing=absent
         ),
-        Contestant("Litestar", _uvicorn("litestar_app"), _get, missing=absent),
+        Contestant("Litestar", uvicorn("litestar_app"), _get, missing=absent),
         Contestant(
-            "Starlette, blocks by hand", _uvicorn("starlette_app"), _get, scale=2, missing=absent
+            "Starlette, blocks by hand", uvicorn("starlette_app"), _get, scale=2, missing=absent
         ),
         Contestant(
             "node http",
-            lambda port, _: [
-                shutil.which("node") or "node",
-                str(HERE / "node_server.js"),
-                str(port),
-            ],
+            lambda port, _: node.command("node_server.js", str(port)),
             _get,
             scale=3,
-            missing=node,
+            missing=node.no_node(),
+        ),
+        Contestant(
+            "FastAPI's WebSocket", uvicorn("fastapi_ws_app"), _socket, scale=1.5, missing=absent
+        ),
+        Contestant(
+            "node, ws (WebSocket)",
+            lambda port, _: node.command("node_ws.js", str(port)),
+            _socket,
+            scale=3,
+            missing=node.no_packages(),
         ),
     ]
     limits = [

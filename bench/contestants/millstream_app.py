@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 from pydantic import BaseModel
 
@@ -12,6 +13,8 @@ from millstream import Millstream, Pipeline
 class Ask(BaseModel):
     count: int
     rate: float = 0.0
+    gate: str = ""
+    """A file in the server's folder: the first event waits until it is there."""
 
 
 ticks = Pipeline("ticks")
@@ -19,6 +22,8 @@ ticks = Pipeline("ticks")
 
 @ticks.step
 async def tick(ask: Ask) -> AsyncIterator[int]:
+    while ask.gate and not Path(ask.gate).exists():  # noqa: ASYNC110, ASYNC240
+        await asyncio.sleep(0.02)
     if not ask.rate:
         for _ in range(ask.count):
             yield time.time_ns()

@@ -31,6 +31,7 @@ http
   .createServer((request, response) => {
     const query = new URL(request.url, 'http://localhost').searchParams;
     response.writeHead(200, { 'content-type': 'text/event-stream', 'cache-control': 'no-cache' });
+    response.flushHeaders(); // or they would wait for the first event
     stream(response, Number(query.get('count')), Number(query.get('rate') ?? 0)).catch(() => {
       response.destroy();
     });

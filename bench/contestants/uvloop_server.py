@@ -1,6 +1,8 @@
 """The limit for Python: a protocol on uvloop that does nothing but what SSE needs.
 
 No framework, no ASGI; a turn of the loop encodes and frames up to 64 events and writes them once.
+/follow joins all who follow one run, whose events are written to each connection as they come;
+/begin lets them flow.
 """
 
 # pyright: reportMissingImports=false
@@ -20,6 +22,7 @@ HEADERS = (
     b"transfer-encoding: chunked\r\n\r\n"
 )
 BATCH = 64
+followers: set[asyncio.Transport] = set()
 
 
 class Streamer(asyncio.Protocol):
@@ -31,10 +34,20 @@ class Streamer(asyncio.Protocol):
         self.paused = self.waiting = False
 
     def data_received(self, data: bytes) -> None:
-        query = parse_qs(data.split(b" ", 2)[1].partition(b"?")[2])
+        path, _, query_string = data.split(b" ", 2)[1].partition(b"?")
+        if path == b"/follow":
+            self.transport.write(HEADERS)
+            followers.add(self.transport)
+            return
+        query = parse_qs(query_string)
         self.count, self.rate = int(query[b"count"][0]), float(query.get(b"rate", [b"0"])[0])
         self.run, self.seq = str(uuid.uuid4()), 0
         self.due = self.loop.time()
+        if path == b"/begin":
+            self.transport.write(b"HTTP/1.1 204 No Content\r\n\r\n")
+            self.due += 1 / self.rate
+            self.loop.call_at(self.due, self.broadcast)
+            return
         self.transport.write(HEADERS)
         if self.rate:
             self.due += 1 / self.rate
@@ -76,6 +89,24 @@ class Streamer(asyncio.Protocol):
         else:
             self.due += 1 / self.rate
             self.loop.call_at(self.due, self.pace)
+
+    def broadcast(self) -> None:
+        frame = self.frame("step.partial", "tick", time.time_ns())
+        block = b"%x\r\n%b\r\n" % (len(frame), frame)
+        over = self.seq == self.count
+        if over:
+            last = self.frame("run.completed", None, None)
+            block += b"%x\r\n%b\r\n0\r\n\r\n" % (len(last), last)
+        for transport in followers:
+            transport.write(block)
+        if over:
+            followers.clear()
+            return
+        self.due += 1 / self.rate
+        self.loop.call_at(self.due, self.broadcast)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        followers.discard(self.transport)
 
     def pause_writing(self) -> None:
         self.paused = True

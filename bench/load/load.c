@@ -8,176 +8,33 @@
  * See `usage` for the rest. Knows nothing of any contestant.
  */
 #define _GNU_SOURCE
+#include "histogram.h"
+#include "http.h"
+#include "messages.h"
+#include "state.h"
 #include <arpa/inet.h>
-#include <errno.h>
 #include <fcntl.h>
-#include <inttypes.h>
 #include <netinet/tcp.h>
-#include <stdbool.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/epoll.h>
 #include <sys/resource.h>
-#include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
-enum { RECEIVE = 1 << 18, ROOM = 1 << 23, SUB = 64, BUCKETS = 64 * SUB };
-typedef enum { SSE, NDJSON, WEBSOCKET } Wire;
-typedef enum { SIZE, SIZE_END, DATA, DATA_END, TRAILER, CLOSED } Chunk;
+static Histogram first_message, first_event, done;
+static long asked_for, answered; /* of --repeat */
 
-typedef struct {
-    int fd;
-    bool open, asked, headers_done, chunked, upgraded, ended, paused, broken;
-    Chunk chunk;
-    uint64_t left;        /* bytes of this chunk, or of a Content-Length body */
-    bool sized;           /* Content-Length */
-    char *carry;          /* decoded bytes of a message that is not complete yet */
-    size_t carried, carry_room;
-    uint64_t seq, events, messages, bytes;
-    int64_t sent, first_message, first_event, last;
-} Connection;
-
-static struct {
-    const char *host, *frame, *event, *terminal;
-    int port;
-    long connections, burst;
-    uint64_t events, stop_after;
-    double timeout;
-    Wire wire;
-    bool check, stamps, hold, grow;
-} option = {.host = "127.0.0.1", .event = "step.partial", .terminal = "run.completed",
-            .connections = 1, .burst = 256, .timeout = 60, .check = true};
-
-static Connection *connections;
-static char *request, receive_buffer[RECEIVE], *room;
-static long finished, failures, gaps, disorder;
-static uint64_t latency[BUCKETS], latency_count;
-static int64_t latency_max;
-static char complaint[256];
-
-static int64_t now(clockid_t clock) {
-    struct timespec t;
-    clock_gettime(clock, &t);
-    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+static double cpu_seconds(void) {
+    struct rusage used;
+    getrusage(RUSAGE_SELF, &used);
+    return (double)(used.ru_utime.tv_sec + used.ru_stime.tv_sec) +
+           (double)(used.ru_utime.tv_usec + used.ru_stime.tv_usec) / 1e6;
 }
 
-static void die(const char *what) {
-    fprintf(stderr, "load: %s: %s\n", what, strerror(errno));
-    exit(2);
+static void tell(const char *word) {
+    puts(word);
+    fflush(stdout);
 }
 
-static void complain(const char *what, const Connection *c) {
-    failures++;
-    if (!complaint[0])
-        snprintf(complaint, sizeof complaint, "%s (connection %ld, position %" PRIu64 ", %" PRIu64
-                 " events)", what, (long)(c - connections), c->seq, c->events);
-}
-
-/* --- histogram: buckets of 1/64 of a power of two, so that a value is known to 1.6 % ------- */
-
-static int bucket(int64_t value) {
-    if (value < SUB) return value < 0 ? 0 : (int)value;
-    int power = 63 - __builtin_clzll((uint64_t)value);
-    int at = (power - 5) * SUB + (int)((value >> (power - 6)) & (SUB - 1));
-    return at < BUCKETS ? at : BUCKETS - 1;
-}
-
-static double bucket_middle(int at) {
-    if (at < SUB) return at;
-    int power = at / SUB + 5;
-    return ((double)SUB + at % SUB + 0.5) * (double)(1ull << (power - 6));
-}
-
-static double percentile(const uint64_t *counts, uint64_t total, double part) {
-    uint64_t wanted = (uint64_t)(part * (double)total), seen = 0;
-    for (int i = 0; i < BUCKETS; i++)
-        if ((seen += counts[i]) > wanted) return bucket_middle(i) / 1e6;
-    return 0;
-}
-
-/* --- messages --------------------------------------------------------------------------------- */
-
-static const char *find(const char *in, size_t size, const char *what) {
-    return memmem(in, size, what, strlen(what));
-}
-
-static bool starts(const char *at, const char *end, const char *with) {
-    size_t size = strlen(with);
-    return (size_t)(end - at) >= size && memcmp(at, with, size) == 0;
-}
-
-/* One envelope: {"run":…,"seq":7,"type":"step.partial",…,"data":…} */
-static void message(Connection *c, const char *at, size_t size, int64_t moment) {
-    const char *end = at + size, *seq = find(at, size, "\"seq\":");
-    if (!seq) return; /* an answer of the socket, say: no event of a log */
-    uint64_t position = strtoull(seq + 6 + (seq[6] == ' '), NULL, 10);
-    c->messages++;
-    if (!c->first_message) c->first_message = moment;
-    if (c->ended) disorder++;
-    if (option.check && position != c->seq + 1) gaps++;
-    c->seq = position;
-    const char *type = find(seq, (size_t)(end - seq), "\"type\":");
-    if (!type) return;
-    type += 7;
-    while (type < end && (*type == ' ' || *type == '"')) type++;
-    if (starts(type, end, option.event)) {
-        c->events++;
-        if (!c->first_event) c->first_event = moment;
-        if (option.stamps) {
-            const char *data = find(type, (size_t)(end - type), "\"data\":");
-            if (data && (data += 7 + (data[7] == ' ')) < end && *data >= '0' && *data <= '9') {
-                int64_t taken = moment - strtoll(data, NULL, 10);
-                latency[bucket(taken)]++, latency_count++;
-                if (taken > latency_max) latency_max = taken;
-            }
-        }
-    } else if (starts(type, end, option.terminal)) {
-        c->ended = true;
-        c->last = moment;
-    }
-}
-
-static size_t lines(Connection *c, char *from, size_t size, int64_t moment) {
-    char *at = from, *end = from + size, *newline;
-    while ((newline = memchr(at, '\n', (size_t)(end - at)))) {
-        size_t length = (size_t)(newline - at);
-        if (length && at[length - 1] == '\r') length--;
-        if (option.wire == NDJSON) {
-            if (length) message(c, at, length, moment);
-        } else if (length > 5 && memcmp(at, "data:", 5) == 0) {
-            message(c, at + 5, length - 5, moment); /* our contestants' events have one data line */
-        }
-        at = newline + 1;
-    }
-    return (size_t)(at - from);
-}
-
-static size_t frames(Connection *c, char *from, size_t size, int64_t moment) {
-    size_t used = 0;
-    for (;;) {
-        unsigned char *head = (unsigned char *)from + used;
-        size_t there = size - used, header = 2;
-        if (there < 2) return used;
-        uint64_t length = head[1] & 127;
-        if (length == 126) header = 4;
-        if (length == 127) header = 10;
-        if (there < header) return used;
-        if (length >= 126) {
-            int bytes = length == 126 ? 2 : 8;
-            length = 0;
-            for (int i = 0; i < bytes; i++) length = length << 8 | head[2 + i];
-        }
-        if (there - header < length) return used;
-        if ((head[0] & 15) == 1 && (head[0] & 128))
-            message(c, (char *)head + header, length, moment);
-        else if ((head[0] & 15) == 8)
-            c->broken = !c->ended;
-        used += header + length;
-    }
-}
+/* --- one connection ------------------------------------------------------------------------- */
 
 static void keep(Connection *c, const char *from, size_t size) {
     if (size > c->carry_room) {
@@ -188,124 +45,52 @@ static void keep(Connection *c, const char *from, size_t size) {
     c->carried = size;
 }
 
-/* --- HTTP/1.1 ----------------------------------------------------------------------------------- */
-
-/* Copies the body's bytes behind `to`; returns where it stopped. */
-static char *dechunk(Connection *c, const char *at, const char *end, char *to) {
-    while (at < end) {
-        size_t there = (size_t)(end - at);
-        switch (c->chunk) {
-        case SIZE: {
-            char d = *at;
-            int digit = d >= '0' && d <= '9' ? d - '0' : (d | 32) >= 'a' && (d | 32) <= 'f'
-                        ? (d | 32) - 'a' + 10 : -1;
-            if (digit >= 0) c->left = c->left * 16 + (unsigned)digit, at++;
-            else c->chunk = SIZE_END;
-            break;
-        }
-        case SIZE_END:
-            if (*at++ == '\n') c->chunk = c->left ? DATA : TRAILER;
-            break;
-        case DATA: {
-            size_t take = there < c->left ? there : (size_t)c->left;
-            memcpy(to, at, take);
-            to += take, at += take;
-            if (!(c->left -= take)) c->chunk = DATA_END;
-            break;
-        }
-        case DATA_END:
-            if (*at++ == '\n') c->chunk = SIZE;
-            break;
-        case TRAILER:
-            if (*at++ == '\n') c->chunk = CLOSED; /* no trailers here */
-            break;
-        case CLOSED:
-            return to;
-        }
-    }
-    return to;
-}
-
-static bool headers(Connection *c, char *at, size_t size, size_t *used) {
-    char *end = memmem(at, size, "\r\n\r\n", 4);
-    if (!end) return false;
-    *used = (size_t)(end + 4 - at);
-    int status = size > 12 ? atoi(at + 9) : 0;
-    if (status != (option.wire == WEBSOCKET ? 101 : 200)) {
-        char told[96];
-        snprintf(told, sizeof told, "status %d", status);
-        complain(told, c);
-        c->broken = true;
-    }
-    end[2] = 0;
-    c->headers_done = true;
-    c->upgraded = status == 101;
-    c->chunked = strcasestr(at, "\ntransfer-encoding: chunked") != NULL;
-    const char *length = strcasestr(at, "\ncontent-length:");
-    if (length && !c->chunked) c->sized = true, c->left = strtoull(length + 16, NULL, 10);
-    return true;
-}
-
-static void say(Connection *c, const char *bytes, size_t size) {
-    for (size_t sent = 0; sent < size;) { /* a request fits into an empty socket buffer */
-        ssize_t n = send(c->fd, bytes + sent, size - sent, MSG_NOSIGNAL);
-        if (n < 0 && errno != EAGAIN && errno != EINTR) {
-            complain("send failed", c);
-            c->broken = true;
-            return;
-        }
-        if (n > 0) sent += (size_t)n;
-    }
-}
-
-static void say_frame(Connection *c, const char *text) {
-    size_t size = strlen(text), header = size < 126 ? 6 : 8;
-    unsigned char *frame = malloc(size + 8);
-    if (!frame) die("memory");
-    frame[0] = 0x81;
-    if (size < 126) frame[1] = (unsigned char)(0x80 | size);
-    else frame[1] = 0x80 | 126, frame[2] = (unsigned char)(size >> 8), frame[3] = (unsigned char)size;
-    memset(frame + header - 4, 0, 4); /* a mask of zeros */
-    memcpy(frame + header, text, size);
-    say(c, (char *)frame, size + header);
-    free(frame);
-}
-
-static void ask(Connection *c) {
-    static char filled[1 << 16];
-    char number[24];
-    size_t size = 0;
-    snprintf(number, sizeof number, "%ld", (long)(c - connections));
-    for (const char *at = request; *at && size < sizeof filled - 32;) {
-        if (strncmp(at, "{i}", 3) == 0) {
-            memcpy(filled + size, number, strlen(number));
-            size += strlen(number), at += 3;
-        } else filled[size++] = *at++;
-    }
-    c->asked = true;
-    c->sent = now(CLOCK_REALTIME);
-    say(c, filled, size);
-}
-
-static void finish(Connection *c) {
-    if (!c->open) return;
-    c->open = false;
-    if (!c->last) c->last = now(CLOCK_REALTIME);
-    close(c->fd);
-    free(c->carry);
-    c->carry = NULL;
-    finished++;
+static void judge(Connection *c) {
+    if (c->first_message) note(&first_message, c->first_message - c->sent);
+    if (c->first_event) note(&first_event, c->first_event - c->sent);
+    if (c->last) note(&done, c->last - c->sent);
     if (option.stop_after) return;
     if (!c->ended && !c->broken) complain("ended without a terminal event", c);
     else if (option.events && c->events != option.events && !c->broken)
         complain("wrong number of events", c);
 }
 
+static void finish(Connection *c) {
+    if (!c->open) return;
+    c->open = false;
+    close(c->fd);
+    free(c->carry);
+    c->carry = NULL;
+    finished++;
+    judge(c);
+    if (!c->last) c->last = now(CLOCK_REALTIME);
+}
+
+/* The answer is over. With --repeat, the next request goes out on the same connection. */
+static void over(Connection *c) {
+    if (!option.repeat || c->broken) {
+        finish(c);
+        return;
+    }
+    answered++;
+    if (asked_for >= option.repeat) {
+        finish(c);
+        return;
+    }
+    judge(c);
+    c->headers_done = c->chunked = c->sized = c->ended = false;
+    c->chunk = SIZE, c->left = 0, c->carried = 0;
+    c->seq = c->events = c->messages = 0;
+    c->first_message = c->first_event = c->last = 0;
+    asked_for++;
+    ask(c);
+}
+
 static void take(Connection *c, char *bytes, size_t size, int64_t moment) {
     memcpy(room, c->carry, c->carried);
     char *to = room + c->carried;
     size_t used = 0;
-    c->bytes += size;
+    c->bytes += size, all_bytes += size;
     if (!c->headers_done) {
         memcpy(to, bytes, size);
         size_t whole = c->carried + size;
@@ -331,8 +116,8 @@ static void take(Connection *c, char *bytes, size_t size, int64_t moment) {
     size_t whole = (size_t)(to - room);
     used = c->upgraded ? frames(c, room, whole, moment) : lines(c, room, whole, moment);
     keep(c, room + used, whole - used);
-    bool over = c->chunked ? c->chunk == CLOSED : c->sized ? c->left == 0 : false;
-    if (over || c->broken || (c->upgraded && c->ended)) finish(c);
+    bool at_end = c->chunked ? c->chunk == CLOSED : c->sized ? c->left == 0 : false;
+    if (at_end || c->broken || (c->ended && (c->upgraded || option.until_terminal))) over(c);
 }
 
 static void readable(Connection *c, int poll) {
@@ -346,6 +131,7 @@ static void readable(Connection *c, int poll) {
             return;
         }
         if (n == 0) {
+            if (option.repeat) complain("closed although more was to be asked", c);
             finish(c);
             return;
         }
@@ -374,57 +160,30 @@ static void connect_one(Connection *c, int poll, const struct sockaddr_in *addre
 
 /* --- the story ---------------------------------------------------------------------------------- */
 
-static int ascending(const void *a, const void *b) {
-    int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
-    return (x > y) - (x < y);
-}
-
-static void print_firsts(const char *name, bool events) {
-    int64_t *took = calloc((size_t)option.connections, sizeof *took);
-    if (!took) die("memory");
-    long n = 0;
-    for (long i = 0; i < option.connections; i++) {
-        int64_t at = events ? connections[i].first_event : connections[i].first_message;
-        if (at) took[n++] = at - connections[i].sent;
-    }
-    qsort(took, (size_t)n, sizeof *took, ascending);
-    printf("\"%s_p50_ms\":%.4f,\"%s_p99_ms\":%.4f,", name, n ? (double)took[n / 2] / 1e6 : 0.0, name,
-           n ? (double)took[n * 99 / 100] / 1e6 : 0.0);
-    free(took);
-}
-
 static void report(int64_t began, double processor) {
-    uint64_t events = 0, messages = 0, bytes = 0, fewest = UINT64_MAX, most = 0;
+    uint64_t fewest = UINT64_MAX, most = 0;
     int64_t last = began;
     for (long i = 0; i < option.connections; i++) {
         Connection *c = connections + i;
-        events += c->events, messages += c->messages, bytes += c->bytes;
         if (c->events < fewest) fewest = c->events;
         if (c->events > most) most = c->events;
         if (c->last > last) last = c->last;
         if (c->open && !option.stop_after && !option.hold) complain("did not end in time", c);
     }
-    double seconds = (double)(last - began) / 1e9;
     if (gaps) complain("positions have gaps", connections);
     if (disorder) complain("events after the terminal one", connections);
     printf("{\"connections\":%ld,\"events\":%" PRIu64 ",\"messages\":%" PRIu64 ",\"bytes\":%" PRIu64
-           ",\"fewest\":%" PRIu64 ",\"most\":%" PRIu64 ",\"seconds\":%.6f,",
-           option.connections, events, messages, bytes, fewest, most, seconds);
-    print_firsts("first_message", false);
-    print_firsts("first_event", true);
-    printf("\"latency_count\":%" PRIu64 ",\"latency_p50_ms\":%.4f,\"latency_p99_ms\":%.4f,"
-           "\"latency_max_ms\":%.4f,",
-           latency_count, percentile(latency, latency_count, 0.5),
-           percentile(latency, latency_count, 0.99), (double)latency_max / 1e6);
+           ",\"fewest\":%" PRIu64 ",\"most\":%" PRIu64 ",\"seconds\":%.6f,\"answered\":%ld,",
+           option.connections, all_events, all_messages, all_bytes, fewest, most,
+           (double)(last - began) / 1e9, answered);
+    print_histogram("first_message", &first_message);
+    print_histogram("first_event", &first_event);
+    print_histogram("done", &done);
+    print_histogram("latency", &latency);
+    printf("\"window_events\":%" PRIu64 ",\"window_load_cpu_seconds\":%.4f,", window.events,
+           window.processor);
     printf("\"load_cpu_seconds\":%.4f,\"gaps\":%ld,\"after_the_end\":%ld,\"failures\":%ld,"
            "\"complaint\":\"%s\"}\n", processor, gaps, disorder, failures, complaint);
-}
-
-static double cpu_seconds(void) {
-    struct rusage used;
-    getrusage(RUSAGE_SELF, &used);
-    return (double)(used.ru_utime.tv_sec + used.ru_stime.tv_sec) +
-           (double)(used.ru_utime.tv_usec + used.ru_stime.tv_usec) / 1e6;
 }
 
 static bool all_have_begun(void) {
@@ -443,14 +202,47 @@ static bool all_have_stopped(void) {
 static bool held(bool *told) {
     if (!*told) {
         if (!(option.stop_after ? all_have_stopped() : all_have_begun())) return false;
-        puts("holding");
-        fflush(stdout);
+        tell("holding");
         *told = true;
         fcntl(0, F_SETFL, fcntl(0, F_GETFL) | O_NONBLOCK);
     }
     char byte;
     ssize_t n = read(0, &byte, 1);
     return n >= 0;
+}
+
+static void set_window(int64_t began) {
+    if (!option.window_length) return;
+    window.from = began + (int64_t)(option.window_from * 1e9);
+    window.to = window.from + (int64_t)(option.window_length * 1e9);
+}
+
+/* Says "window" when it begins and "over" when it is over, so that the server's CPU can be read. */
+static void watch_window(void) {
+    if (!window.to || window.over) return;
+    int64_t moment = now(CLOCK_REALTIME);
+    if (!window.begun && moment >= window.from) {
+        window.begun = true;
+        window.processor = cpu_seconds();
+        tell("window");
+    }
+    if (moment >= window.to) {
+        window.over = true;
+        window.processor = cpu_seconds() - window.processor;
+        tell("over");
+    }
+}
+
+/* Asks for what is due; returns how many milliseconds to wait for events at most. */
+static int ask_due(long *asked, int64_t began) {
+    if (*asked == option.connections) return window.to && !window.over ? 5 : 100;
+    long due = option.connections;
+    if (option.spread > 0) {
+        double share = (double)(now(CLOCK_REALTIME) - began) / (option.spread * 1e9);
+        due = share >= 1 ? due : (long)(share * (double)due) + 1;
+    }
+    for (long i = 0; i < option.burst && *asked < due; i++) ask(connections + (*asked)++);
+    return option.spread > 0 ? 1 : 0;
 }
 
 static void run(void) {
@@ -463,15 +255,23 @@ static void run(void) {
     int64_t began = now(CLOCK_REALTIME);
     int64_t until = now(CLOCK_MONOTONIC) + (int64_t)(option.timeout * 1e9);
     long asked = 0;
-    bool told = false;
+    bool told = false, gated = option.gate;
+    asked_for = option.connections;
+    if (!gated) set_window(began);
     while (finished < option.connections && now(CLOCK_MONOTONIC) < until) {
-        for (long i = 0; i < option.burst && asked < option.connections; i++)
-            ask(connections + asked++);
-        int wait = asked < option.connections ? 0 : 100;
+        int wait = ask_due(&asked, began);
+        watch_window();
         int n = epoll_wait(poll, ready, 512, wait);
         for (int i = 0; i < n; i++) readable(ready[i].data.ptr, poll);
+        if (gated && asked == option.connections && all_have_begun()) {
+            gated = false;
+            began = now(CLOCK_REALTIME);
+            set_window(began);
+            tell("ready");
+        }
         if (option.hold && asked == option.connections && held(&told)) break;
     }
+    watch_window();
     report(began, cpu_seconds() - processor);
 }
 
@@ -482,6 +282,11 @@ static void usage(void) {
           "     [--event TYPE] [--terminal TYPE]\n"
           "     [--stamps]          \"data\" of an event is when it was made (ns since the epoch)\n"
           "     [--no-check]        positions need not be gapless\n"
+          "     [--spread S]        send the requests evenly over S seconds\n"
+          "     [--window A:B]      measure for B seconds, A seconds after the beginning\n"
+          "     [--gate]            say \"ready\" when all is open: that is the beginning\n"
+          "     [--until-terminal]  a stream is over with its terminal event, open or not\n"
+          "     [--repeat R]        R requests in all, one after the other on each connection\n"
           "     [--stop-after B]    stop reading a connection behind B bytes\n"
           "     [--hold]            say \"holding\" when all is open, end at a line on stdin\n"
           "     [--timeout S]\n", stderr);
@@ -497,29 +302,48 @@ static char *slurp(const char *path) {
     return text;
 }
 
+static bool flag(const char *name) {
+    if (!strcmp(name, "--stamps")) option.stamps = true;
+    else if (!strcmp(name, "--no-check")) option.check = false;
+    else if (!strcmp(name, "--hold")) option.hold = true;
+    else if (!strcmp(name, "--gate")) option.gate = true;
+    else if (!strcmp(name, "--until-terminal")) option.until_terminal = true;
+    else return false;
+    return true;
+}
+
+static void value(const char *name, const char *given) {
+    if (!strcmp(name, "--host")) option.host = given;
+    else if (!strcmp(name, "--port")) option.port = atoi(given);
+    else if (!strcmp(name, "--connections")) option.connections = atol(given);
+    else if (!strcmp(name, "--wire"))
+        option.wire = given[0] == 's' ? SSE : given[0] == 'n' ? NDJSON : WEBSOCKET;
+    else if (!strcmp(name, "--request")) request = slurp(given);
+    else if (!strcmp(name, "--frame")) option.frame = given;
+    else if (!strcmp(name, "--events")) option.events = strtoull(given, NULL, 10);
+    else if (!strcmp(name, "--event")) option.event = given;
+    else if (!strcmp(name, "--terminal")) option.terminal = given;
+    else if (!strcmp(name, "--stop-after")) option.stop_after = strtoull(given, NULL, 10);
+    else if (!strcmp(name, "--spread")) option.spread = atof(given);
+    else if (!strcmp(name, "--repeat")) option.repeat = atol(given);
+    else if (!strcmp(name, "--timeout")) option.timeout = atof(given);
+    else if (!strcmp(name, "--window")) {
+        if (sscanf(given, "%lf:%lf", &option.window_from, &option.window_length) != 2) usage();
+    } else usage();
+}
+
 int main(int count, char **words) {
     for (int i = 1; i < count; i++) {
-        const char *name = words[i];
-        if (!strcmp(name, "--stamps")) { option.stamps = true; continue; }
-        if (!strcmp(name, "--no-check")) { option.check = false; continue; }
-        if (!strcmp(name, "--hold")) { option.hold = true; continue; }
+        if (flag(words[i])) continue;
         if (i + 1 == count) usage();
-        const char *value = words[++i];
-        if (!strcmp(name, "--host")) option.host = value;
-        else if (!strcmp(name, "--port")) option.port = atoi(value);
-        else if (!strcmp(name, "--connections")) option.connections = atol(value);
-        else if (!strcmp(name, "--wire"))
-            option.wire = value[0] == 's' ? SSE : value[0] == 'n' ? NDJSON : WEBSOCKET;
-        else if (!strcmp(name, "--request")) request = slurp(value);
-        else if (!strcmp(name, "--frame")) option.frame = value;
-        else if (!strcmp(name, "--events")) option.events = strtoull(value, NULL, 10);
-        else if (!strcmp(name, "--event")) option.event = value;
-        else if (!strcmp(name, "--terminal")) option.terminal = value;
-        else if (!strcmp(name, "--stop-after")) option.stop_after = strtoull(value, NULL, 10);
-        else if (!strcmp(name, "--timeout")) option.timeout = atof(value);
-        else usage();
+        value(words[i], words[i + 1]);
+        i++;
     }
     if (!option.port || !request || option.connections < 1) usage();
+    struct rlimit files;
+    getrlimit(RLIMIT_NOFILE, &files);
+    files.rlim_cur = files.rlim_max;
+    setrlimit(RLIMIT_NOFILE, &files);
     connections = calloc((size_t)option.connections, sizeof *connections);
     room = malloc(ROOM);
     if (!connections || !room) die("memory");

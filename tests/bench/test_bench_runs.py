@@ -18,7 +18,7 @@ from bench import appends, streams
 
 needs_cc = pytest.mark.skipif(compiler() is None, reason="the load client is C: needs cc")
 pytestmark = [needs_cc, pytest.mark.skipif(sys.platform != "linux", reason="epoll, /proc")]
-TINY = Options(rounds=1, quick=True, tiny=True)
+TINY = Options(rounds=1, size="tiny")
 
 
 def ours(table: Table) -> list[str]:

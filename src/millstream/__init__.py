@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from millstream.core.adaptive import Adapted, adapt
     from millstream.core.breaker import Circuit
     from millstream.core.latency import Latencies, Percentiles
+    from millstream.core.retry import pause
     from millstream.engine.live.control import LiveRun
     from millstream.engine.live.pipe import Pipe
     from millstream.engine.live.statistics import EdgeStatistics, LiveStatistics, StepStatistics
@@ -51,7 +52,8 @@ if TYPE_CHECKING:
     from millstream.observe.debugger.alerts import Alert, AlertRules, Threshold
     from millstream.observe.debugger.debugger import Debugger
     from millstream.observe.debugger.recording import DebugEvent, DebugExport, read_export
-    from millstream.observe.debugger.snapshots import Snapshot
+    from millstream.observe.debugger.reports import DebugReport
+    from millstream.observe.debugger.snapshots import Machine, Snapshot
     from millstream.observe.machine import MachineMeter
     from millstream.outgoing import (
         Outgoing,
@@ -90,6 +92,7 @@ __all__ = [
     "Credentials",
     "DebugEvent",
     "DebugExport",
+    "DebugReport",
     "Debugger",
     "Dialect",
     "Document",
@@ -108,6 +111,7 @@ __all__ = [
     "Limits",
     "LiveRun",
     "LiveStatistics",
+    "Machine",
     "MachineMeter",
     "Message",
     "Millstream",
@@ -164,6 +168,7 @@ __all__ = [
     "flow_of",
     "limit_headers",
     "options_of",
+    "pause",
     "pipeline_of",
     "read_export",
     "read_flow",
@@ -181,12 +186,14 @@ _LATER = {
     "Credentials": "millstream.server.auth",
     "DebugEvent": "millstream.observe.debugger.recording",
     "DebugExport": "millstream.observe.debugger.recording",
+    "DebugReport": "millstream.observe.debugger.reports",
     "Debugger": "millstream.observe.debugger.debugger",
     "EdgeStatistics": "millstream.engine.live.statistics",
     "Latencies": "millstream.core.latency",
     "Limits": "millstream.server.uploads",
     "LiveRun": "millstream.engine.live.control",
     "LiveStatistics": "millstream.engine.live.statistics",
+    "Machine": "millstream.observe.debugger.snapshots",
     "MachineMeter": "millstream.observe.machine",
     "Millstream": "millstream.server.app",
     "Options": "millstream.server.service",
@@ -213,6 +220,7 @@ _LATER = {
     "adapt": "millstream.core.adaptive",
     "limit_headers": "millstream.server.limiting",
     "options_of": "millstream.server.service",
+    "pause": "millstream.core.retry",
     "read_export": "millstream.observe.debugger.recording",
 }
 """Loaded when asked for: a process that only runs steps needs no web server."""

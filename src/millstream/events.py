@@ -8,7 +8,7 @@ Imports the standard library and msgspec alone; knows no store, no clock and no 
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Any, Final, Self
+from typing import Any, Final
 
 import msgspec
 from msgspec import UNSET, Struct, UnsetType
@@ -107,17 +107,16 @@ class RawEvent(Struct, frozen=True, omit_defaults=True, gc=False):
     data: msgspec.Raw | UnsetType = UNSET
 
 
-class Strip:
+class Strip(Struct, gc=False):
     """Consecutive events that differ in nothing but position and data: a stream of partials.
 
     `line` is their common form, a template with the holes `%d` (position) and `%b` (data); `kind`
     their type. Bytes are made of them once, in the form that is asked for.
     """
 
-    __slots__ = ("data", "kind", "line")
-
-    def __init__(self, kind: bytes, line: bytes, data: list[bytes]) -> None:
-        self.kind, self.line, self.data = kind, line, data
+    kind: bytes
+    line: bytes
+    data: list[bytes]
 
     def filled(self, template: bytes, first: Position) -> list[bytes]:
         """`template`, which has the holes of `line`, once for each event."""
@@ -128,41 +127,33 @@ Piece = bytes | Strip
 """One encoded event, or many that are alike."""
 
 
-class Segment:
+class Segment(Struct, gc=False, eq=False):
     """Consecutive events of one log, encoded: what one flush gathered, and one stored record.
-    To its readers it never changes. `size` is the bytes as NDJSON; `mergeable` says whether there
-    may be progress in it that a lagging reader need not be told."""
+    To its readers it never changes.
 
-    __slots__ = ("_plain", "first", "last", "mergeable", "pieces", "size")
+    `size` is the bytes as NDJSON (roughly, while there are strips). `mergeable` says whether there
+    may be progress in it that a lagging reader need not be told; `plain`, whether each piece is an
+    event. Logs in memory are made of these: the garbage collector need not look at them.
+    """
 
-    def __init__(self, first: Position, events: Iterable[bytes]) -> None:
-        self.first = first
-        self.pieces: tuple[Piece, ...] = tuple(events)
-        self.last = first + len(self.pieces) - 1
-        self.size = sum(map(len, self.pieces)) + len(self.pieces)  # type: ignore[arg-type]
-        self._plain = self.mergeable = True
+    first: Position
+    pieces: Sequence[Piece]
+    last: Position = 0
+    size: int = 0
+    mergeable: bool = True
+    plain: bool = True
 
-    @classmethod
-    def of(
-        cls,
-        pieces: Iterable[Piece],
-        *,
-        first: Position,
-        last: Position,
-        size: int,
-        mergeable: bool = True,
-    ) -> Self:
-        """A segment of pieces whose count and size are known. `size` may be rough."""
-        made = cls.__new__(cls)
-        made.first, made.last, made.size, made.pieces = first, last, size, tuple(pieces)
-        made._plain, made.mergeable = False, mergeable
-        return made
+    def __post_init__(self) -> None:
+        if not self.last:
+            events = self.pieces = tuple(self.pieces)
+            self.last = self.first + len(events) - 1
+            self.size = sum(map(len, events)) + len(events)  # type: ignore[arg-type]
 
     @property
     def events(self) -> tuple[bytes, ...]:
         """Each event by itself. They then stand in the place of the strips: one copy is enough."""
-        if not self._plain:
-            self.pieces, self._plain = tuple(self._lines(b"")), True
+        if not self.plain:
+            self.pieces, self.plain = tuple(self._lines(b"")), True
         return self.pieces  # type: ignore[return-value]
 
     def _lines(self, end: bytes) -> list[bytes]:
@@ -259,14 +250,14 @@ def flatten(segments: Sequence[Segment]) -> list[bytes]:
 
 
 @lru_cache(maxsize=64)
-def _iso(milliseconds: int) -> str:
-    moment = datetime.fromtimestamp(milliseconds / 1000, UTC)
-    return moment.strftime("%Y-%m-%dT%H:%M:%S.") + f"{milliseconds % 1000:03d}Z"
+def _second(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
 def iso(timestamp: float) -> str:
     """Seconds since the epoch as `2026-11-20T08:00:00.123Z` (RFC 3339, milliseconds)."""
-    return _iso(int(timestamp * 1000))
+    seconds, milliseconds = divmod(int(timestamp * 1000), 1000)
+    return f"{_second(seconds)}.{milliseconds:03d}Z"
 
 
 def notice(run: str, kind: str, first: Position, last: Position, time: str) -> bytes:

@@ -71,7 +71,7 @@ def test_a_segment_of_strips_is_its_events_on_every_wire(first, given):
         seq += len(told.data) if isinstance(told, Strip) else 1
 
     def segment() -> Segment:
-        return Segment.of(pieces, first=first, last=seq - 1, size=0)
+        return Segment(first, tuple(pieces), max(seq - 1, 0), plain=False)
 
     lines = segment().events
     assert [decode(line).seq for line in lines] == list(range(first, seq))

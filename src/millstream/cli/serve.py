@@ -1,5 +1,6 @@
 """`millstream serve`: an application on a socket, until it is told to stop."""
 
+import gc
 import ipaddress
 import os
 import socket
@@ -18,6 +19,11 @@ if TYPE_CHECKING:
 SWITCH_SECONDS = 0.001
 """How soon a busy event loop lets the store's threads have the interpreter. At Python's default of
 5 ms, an append's 99th percentile under load was eight times as long (249 ms against 29 ms)."""
+
+COLLECT = 20_000, 20, 20
+"""When the garbage collector looks: by default after 700 new objects, which a stream of events has
+made in 10 ms, and hardly any of them is ever part of a cycle. At 20,000 events a second, each
+alone, it took a seventh of the time."""
 
 
 def serve(
@@ -66,6 +72,8 @@ def serve(
     address = f"http://{_shown(listener)}"
 
     def started() -> None:
+        gc.freeze()  # what is there now stays
+        gc.set_threshold(*COLLECT)
         names = ", ".join(app.graphs)
         typer.echo(f"millstream serves {names} at {address} (Ctrl-C stops)", err=True)
 

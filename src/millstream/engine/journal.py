@@ -282,12 +282,13 @@ class Journal:
         self._flight.add_done_callback(partial(self._answered, segment, mark))
 
     def _gather(self) -> tuple[Segment, Mark | None]:
-        segment = Segment.of(
-            self._pending,
-            first=self._durable + 1,
-            last=self.seq,
-            size=self.weight + self.seq - self._durable,
+        segment = Segment(
+            self._durable + 1,
+            tuple(self._pending),
+            self.seq,
+            self.weight + self.seq - self._durable,
             mergeable=bool(self._progress),
+            plain=False,
         )
         mark, self._mark = self._mark, None
         self._pending, self.weight, self.strip, self._progress = [], 0, None, {}

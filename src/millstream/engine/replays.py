@@ -26,7 +26,7 @@ LAGGING_EVENTS = 64
 """From a batch of this many on, a reader counts as lagging: superseded progress is merged."""
 
 
-class Batch(Struct, frozen=True):
+class Batch(Struct, frozen=True, gc=False):
     """Events for one write. `last` is the cursor after it. `shared` is set where the batch is whole
     live segments; `lines` where it is anything else. All readers of a wire share its framing."""
 

@@ -9,21 +9,20 @@ from collections import deque
 from collections.abc import Callable
 from typing import Protocol
 
+from msgspec import Struct, field
+
 from millstream.core.replay import Edge
 from millstream.events import Position, Segment
 
 HELD_BYTES = 262_144
 
 
-class Shared:
+class Shared(Struct, gc=False, eq=False):
     """One published segment, and its framings: made once by the first reader that needs one,
     shared by all others."""
 
-    __slots__ = ("frames", "segment")
-
-    def __init__(self, segment: Segment) -> None:
-        self.segment = segment
-        self.frames: dict[str, bytes] = {}
+    segment: Segment
+    frames: dict[str, bytes] = field(default_factory=dict)
 
     def framed(self, wire: str, frame: Callable[[Segment], bytes]) -> bytes:
         """The whole segment in a wire's form."""

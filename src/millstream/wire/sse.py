@@ -2,11 +2,9 @@
 `id:` on line 3, LF only. Some clients destructure a block into its first two lines.
 """
 
-from collections.abc import Iterable, Sequence
-from itertools import groupby
-from typing import cast
+from collections.abc import Sequence
 
-from millstream.events import Segment, Strip
+from millstream.events import Segment
 from millstream.wire import Wire, kind, one_line, position
 
 RETRY_MS = 1000
@@ -46,18 +44,25 @@ def frames(lines: Sequence[bytes]) -> bytes:
 def segment(events: Segment) -> bytes:
     """A whole segment. What its events have in common is framed once."""
     parts: list[bytes] = []
+    lines: list[bytes] = []
     number = events.first
-    for alike, pieces in groupby(events.pieces, type):
-        if alike is bytes:
-            lines = cast(list[bytes], list(pieces))
-            parts.append(frames(lines))
-            number += len(lines)
+    for piece in events.pieces:
+        if isinstance(piece, bytes):
+            lines.append(piece)
+            number += 1
             continue
-        for strip in cast(Iterable[Strip], pieces):
-            template = b"event: %b\ndata: %b\nid: %%d\n\n" % (strip.kind, strip.line)
-            parts += [template % (n, data, n) for n, data in enumerate(strip.data, number)]
-            number += len(strip.data)
-    return b"".join(parts)
+        if lines:
+            parts.append(frames(lines))
+            lines = []
+        template = b"event: %b\ndata: %b\nid: %%d\n\n" % (piece.kind, piece.line)
+        if len(piece.data) == 1:
+            parts.append(template % (number, piece.data[0], number))
+        else:
+            parts += [template % (n, data, n) for n, data in enumerate(piece.data, number)]
+        number += len(piece.data)
+    if lines:
+        parts.append(frames(lines))
+    return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
 def message(event: str | None, data: bytes, id: int | None) -> bytes:

@@ -1,7 +1,7 @@
 """`python -m bench`: ask the questions, print a table for each, keep the results.
 
 --only 1,5 asks just those; --quick is the short form (under 2 minutes, nothing is kept); --middle
-takes a minute or two a question (kept, but not put into the page).
+takes a minute or two a question (put into the page until there is a full one).
 """
 
 import argparse
@@ -77,8 +77,8 @@ def tell(table: Table, machine: dict[str, Any], options: Options, console: Conso
             f"[red]{disturbed} of {measured} measurements were disturbed by other work on the "
             "server's core: not published; measure again when the machine is quiet[/red]"
         )
-    elif options.size == "full" and not options.among:
-        write_page(table, machine)
+    elif options.size in ("full", "middle") and not options.among:
+        write_page(table, machine, options.size)
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from bench.contest import Column, Row, Table, as_json
 from bench.machine import ROOT
 
 RESULTS = ROOT / "bench" / "results"
+FULL = "full size."
 PAGE = ROOT / "docs" / "performance.md"
 
 
@@ -71,25 +72,28 @@ def write(table: Table, machine: dict[str, Any], size: str = "full") -> Path:
     return path
 
 
-def write_page(table: Table, machine: dict[str, Any]) -> None:
-    """Put the tables of a question into docs/performance.md, between its two marks."""
+def write_page(table: Table, machine: dict[str, Any], size: str = "full") -> None:
+    """Put the tables of a question into docs/performance.md, between its two marks. A smaller
+    measurement does not take the place of a full one."""
     page = PAGE.read_text(encoding="utf-8")
     begin, end = f"<!-- {table.question} -->", f"<!-- /{table.question} -->"
     between = re.compile(re.escape(begin) + ".*?" + re.escape(end), re.DOTALL)
-    if not between.search(page):
+    there = between.search(page)
+    if not there or (size != "full" and FULL in there[0]):
         return
-    body = f"{begin}\n{as_markdown(table, machine)}{end}"
+    body = f"{begin}\n{as_markdown(table, machine, size)}{end}"
     PAGE.write_text(between.sub(lambda _: body, page), encoding="utf-8")
 
 
-def as_markdown(table: Table, machine: dict[str, Any]) -> str:
+def as_markdown(table: Table, machine: dict[str, Any], size: str = "full") -> str:
     """The tables of a question, one a level."""
     said = machine["machine"]
     load = ", ".join(f"{each:.1f}" for each in said["load_average_before"])
     lines = [
         f"{machine['date'][:10]}, {said['cores']} cores of {said['cpu']}, Linux "
         f"{said['kernel'].split('-')[0]}; load average before: {load}; medians of "
-        f"{max((len(row.rounds) for row in table.rows), default=0)} rounds.",
+        f"{max((len(row.rounds) for row in table.rows), default=0)} rounds; "
+        + (FULL if size == "full" else f"{size} size (`make bench {size.upper()}=1`)."),
         "",
     ]
     for level in table.levels():

@@ -285,6 +285,7 @@ TYPING_ONLY = {
     "millstream",  # the public names that are loaded when asked for
     "millstream.system",
     "millstream_apps.appraise.commands",  # the command line waits for no catalogue
+    "millstream_apps.nodeflow.commands",  # nor for a suite
     *(f"millstream.cli.{name}" for name in ("follow", "graph", "loading", "places", "serve")),
 }
 """Modules with imports for type checkers alone."""

@@ -10,8 +10,8 @@ from collections.abc import AsyncIterator, Callable, Sequence
 
 from millstream.core import replay
 from millstream.core.replay import Edge
-from millstream.engine.replays import BATCH_BYTES, Batch, merged
-from millstream.engine.tail import Shared, Tail
+from millstream.engine.replays import BATCH_BYTES, merged
+from millstream.engine.tail import Batch, Shared, Tail
 from millstream.engine.tails import Tails
 from millstream.errors import NotFound
 from millstream.events import Position, iso
@@ -108,12 +108,11 @@ class Follower:
             tail.unlisten(self)
             self._take = self._parked = None
 
-    def offer(self, shared: Shared, *, ended: bool) -> None:
+    def offer(self, batch: Batch, first: Position, *, ended: bool) -> None:
         """See `tail.Listener`."""
-        segment, take = shared.segment, self._take
-        at_edge = segment.first == self.cursor + 1
-        if at_edge and take is not None and take(Batch(segment.last, shared=(shared,))):
-            self.cursor = segment.last
+        take = self._take
+        if first == self.cursor + 1 and take is not None and take(batch):
+            self.cursor = batch.last
             if not ended:
                 return
         self.wake()

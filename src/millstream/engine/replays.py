@@ -9,11 +9,11 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import Callable
 
-from msgspec import Struct, field
+from msgspec import Struct
 
 from millstream.core import replay
-from millstream.engine.tail import Shared
-from millstream.events import Position, Segment, iso
+from millstream.engine.tail import Batch
+from millstream.events import Position, iso
 from millstream.store import Store
 
 BATCH_BYTES = 65_536
@@ -24,39 +24,6 @@ KEPT_BYTES = 8 * 2**20
 
 LAGGING_EVENTS = 64
 """From a batch of this many on, a reader counts as lagging: superseded progress is merged."""
-
-
-class Batch(Struct, frozen=True, gc=False):
-    """Events for one write. `last` is the cursor after it. `shared` is set where the batch is whole
-    live segments; `lines` where it is anything else. All readers of a wire share its framing."""
-
-    last: Position
-    lines: tuple[bytes, ...] = ()
-    shared: tuple[Shared, ...] = ()
-    frames: dict[str, bytes] = field(default_factory=dict)
-
-    @property
-    def events(self) -> tuple[bytes, ...]:
-        """Each event by itself."""
-        if not self.shared:
-            return self.lines
-        return tuple(line for shared in self.shared for line in shared.segment.events)
-
-    def framed(
-        self,
-        wire: str,
-        of_segment: Callable[[Segment], bytes],
-        of_lines: Callable[[tuple[bytes, ...]], bytes],
-    ) -> bytes:
-        """The whole batch in a wire's form."""
-        if len(self.shared) == 1:
-            return self.shared[0].framed(wire, of_segment)
-        if self.shared:
-            return b"".join(shared.framed(wire, of_segment) for shared in self.shared)
-        found = self.frames.get(wire)
-        if found is None:
-            found = self.frames[wire] = of_lines(self.lines)
-        return found
 
 
 class Replay(Struct, frozen=True):

@@ -32,11 +32,45 @@ class Shared(Struct, gc=False, eq=False):
         return found
 
 
+class Batch(Struct, frozen=True, gc=False):
+    """Events for one write. `last` is the cursor after it. `shared` is set where the batch is whole
+    live segments; `lines` where it is anything else. All readers of a wire share its framing."""
+
+    last: Position
+    lines: tuple[bytes, ...] = ()
+    shared: tuple[Shared, ...] = ()
+    frames: dict[str, bytes] = field(default_factory=dict)
+
+    @property
+    def events(self) -> tuple[bytes, ...]:
+        """Each event by itself."""
+        if not self.shared:
+            return self.lines
+        return tuple(line for shared in self.shared for line in shared.segment.events)
+
+    def framed(
+        self,
+        wire: str,
+        of_segment: Callable[[Segment], bytes],
+        of_lines: Callable[[tuple[bytes, ...]], bytes],
+    ) -> bytes:
+        """The whole batch in a wire's form."""
+        if len(self.shared) == 1:
+            return self.shared[0].framed(wire, of_segment)
+        if self.shared:
+            return b"".join(shared.framed(wire, of_segment) for shared in self.shared)
+        found = self.frames.get(wire)
+        if found is None:
+            found = self.frames[wire] = of_lines(self.lines)
+        return found
+
+
 class Listener(Protocol):
     """A reader at the live edge, which takes what is published at once."""
 
-    def offer(self, shared: Shared, *, ended: bool) -> None:
-        """The next segment, and whether the log ends with it. Must not raise."""
+    def offer(self, batch: Batch, first: Position, *, ended: bool) -> None:
+        """The next events, the position of the first, and whether the log ends with them. Must
+        not raise."""
 
     def wake(self) -> None:
         """Something else is new: look."""
@@ -80,8 +114,10 @@ class Tail:
             self._bytes -= self._held.popleft().segment.size
         self.last = segment.last
         self.ended = self.ended or ended
-        for listener in self._listeners:
-            listener.offer(shared, ended=self.ended)
+        if self._listeners:
+            batch = Batch(segment.last, shared=(shared,))
+            for listener in self._listeners:
+                listener.offer(batch, segment.first, ended=self.ended)
         self._wake_waiters()
 
     def listen(self, listener: Listener) -> None:

@@ -16,6 +16,12 @@ EXTENSION = "millstream.connection"
 """In a scope's `extensions`: what the server shows of the connection, a `Shown`."""
 
 
+def chunk(data: bytes) -> bytes:
+    """A part of a body in chunked transfer coding (RFC 9112, section 7.1). An empty one, which
+    would end the body, is nothing."""
+    return b"%x\r\n%b\r\n" % (len(data), data) if data else b""
+
+
 class Shown(Protocol):
     """What a server of ours shows of one connection."""
 
@@ -35,8 +41,9 @@ class Shown(Protocol):
         ...
 
     def write(self, data: bytes) -> bool:
-        """Write a part of the response's body, or a socket's ready frames, at once. False, and
-        nothing is written, where that is not possible now: full, gone, or not begun."""
+        """Write at once what is ready for this connection: a chunk of the response's body, or a
+        socket's frames. False, and nothing is written, where that is not possible now: full, gone,
+        or not begun."""
         ...
 
     def on_lost(self, call: Callable[[], None] | None) -> bool:

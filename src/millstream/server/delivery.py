@@ -9,16 +9,17 @@ shutting down. `send` after a disconnect says nothing, so it listens to `receive
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 import structlog
 from starlette.responses import Response
 
 from millstream.engine.follow import Follower
-from millstream.engine.replays import Batch
+from millstream.engine.tail import Batch
 from millstream.errors import MillstreamError
-from millstream.server.connection import Connection, Receive, Scope, Send
+from millstream.events import Segment
+from millstream.server.connection import Connection, Receive, Scope, Send, chunk
 from millstream.wire import Wire
 
 log = structlog.get_logger("millstream.delivery")
@@ -105,6 +106,7 @@ class EventStream(Response):
         self._beats = wire.heartbeat if heartbeat else b""
         self._first = first
         self._content_type = content_type or wire.content_type
+        self._chunks = _in_chunks(wire)
         self.release: Callable[[], object] = bool
         """Called at the end."""
         self.silent = 0
@@ -197,8 +199,7 @@ class EventStream(Response):
         """At the live edge: write it at once. False where it has to be sent in turn."""
         if self._framer is not None or self._first is not None:  # they keep state: in turn
             return False
-        frames = self._framed(batch)
-        if frames and not self._connection.write(frames):
+        if not self._connection.write(batch.framed(*self._chunks)):
             return False
         self.silent = 0
         return True
@@ -243,12 +244,27 @@ class EventStream(Response):
             self._gone = True
 
 
+@lru_cache(maxsize=16)
+def _in_chunks(
+    wire: Wire,
+) -> tuple[str, Callable[[Segment], bytes], Callable[[tuple[bytes, ...]], bytes]]:
+    """How a wire's bytes are made ready for a connection, once for all who read by it."""
+    return (
+        f"{wire.name} in chunks",
+        lambda events: chunk(wire.segment(events)),
+        lambda lines: chunk(wire.frames(lines)),
+    )
+
+
 class OutcomeResponse(EventStream):
     """Waits for the log to end, then sends one JSON document. The headers leave at once."""
 
     def __init__(self, *args: Any, document: Callable[[], Awaitable[bytes]], **more: Any) -> None:
         super().__init__(*args, heartbeat=False, content_type="application/json", **more)
         self._document = document
+
+    def _take(self, batch: Batch) -> bool:
+        return True  # and say nothing of it
 
     def _framed(self, batch: Batch) -> bytes:
         return b""

@@ -110,14 +110,14 @@ class HttpConnection:
         return self._cycle is not None and getattr(send, "__self__", None) is self._cycle
 
     def write(self, data: bytes) -> bool:
-        """A chunk of the body (RFC 9112, section 7.1), past ASGI. Only of a response that came to
-        its body by ASGI, in chunks."""
+        """Chunks of the body, past ASGI. Only of a response that came to its body by ASGI, and is
+        sent in chunks."""
         cycle, protocol = self._cycle, self._protocol
         if cycle is None or not cycle.chunked_encoding or cycle.response_complete:
             return False
         if cycle.disconnected or protocol.flow.write_paused or protocol.transport.is_closing():
             return False
-        protocol.transport.write(b"%x\r\n%b\r\n" % (len(data), data))
+        protocol.transport.write(data)
         return True
 
     def settle(self) -> None:

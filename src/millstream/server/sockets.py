@@ -16,7 +16,7 @@ from fastapi import APIRouter, WebSocket, WebSocketDisconnect
 from fastapi.requests import HTTPConnection
 
 from millstream.engine.follow import Follower
-from millstream.engine.replays import Batch
+from millstream.engine.tail import Batch
 from millstream.errors import MillstreamError, RequestError
 from millstream.events import Position, encode
 from millstream.server.connection import Connection, Send

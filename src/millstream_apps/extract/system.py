@@ -7,7 +7,7 @@ from typing import Any
 
 from fastapi import APIRouter
 
-from millstream import Millstream, Outgoing, System, __version__
+from millstream import ApiKeys, Millstream, Outgoing, System, __version__
 from millstream_apps.extract.browser import Browser
 from millstream_apps.extract.fetching import Fetcher, FetchPolicy, PageCache
 from millstream_apps.extract.pages import Reader
@@ -56,6 +56,7 @@ def make_system(chosen: ExtractSettings) -> System:
         },
         assets=assets(),
         authenticates=True,
+        authenticator=ApiKeys.of(chosen.api_keys),
         close=close,
     )
 

@@ -7,7 +7,6 @@ export class FileField {
   /** @type {Array<{file: File, url: string|undefined, node: HTMLElement}>} */
   chosen = [];
 
-  /** @param {string} id @param {boolean} several @param {() => void} changed */
   constructor(id, several, changed) {
     Object.assign(this, { several, changed });
     this.input = h("input.unseen", { type: "file", id, multiple: several, change: () => {
@@ -26,7 +25,6 @@ export class FileField {
     return this.chosen.map((each) => each.file);
   }
 
-  /** @param {Iterable<File>} files */
   add(files) {
     const added = Array.from(files, (file) => this.#entry(file));
     if (!added.length) return;

@@ -13,11 +13,9 @@ const REFRESH_MS = 15_000;
 
 const byId = (id) => document.getElementById(id);
 const lanes = new Lanes();
-/** @type {Map<string, any>} */
 const pipelines = new Map();
-/** @type {Map<string, Form>} */
 const forms = new Map();
-/** @type {Map<string, RunCard>} The open ones. */
+/** The open ones, by run. */
 const runs = new Map();
 let chosen = "";
 
@@ -45,7 +43,6 @@ function choose(name) {
   for (const [each, { element }] of forms) element.hidden = each !== name;
 }
 
-/** @param {Form} form */
 async function start(form) {
   const request = form.request();
   if (!request) return;
@@ -132,7 +129,6 @@ function recentRow({ id, pipeline, state, created }) {
   return node;
 }
 
-/** @param {FileList|undefined} files */
 function take(files) {
   const { drop } = forms.get(chosen) ?? {};
   if (!files?.length || !drop) return;

@@ -46,8 +46,8 @@ export function isPassing(error) {
   return error instanceof Problem ? [429, 502, 503, 504].includes(error.status) : error instanceof TypeError;
 }
 
-/** Waits before try number `tries`: as long as the server says, or doubling to 15 s, with some
- * chance in it. Not longer than until the network is back or `signal` says stop. */
+/** Waits before try number `tries`: as long as the server says, or doubling to 15 s, by chance;
+ * or until the network is back or `signal` says stop. */
 export function backOff(tries, error, signal) {
   const ms = error?.retryAfter * 1000 || Math.min(15_000, 400 * 2 ** tries) * (0.6 + 0.4 * Math.random());
   return new Promise((resolve) => {
@@ -58,13 +58,7 @@ export function backOff(tries, error, signal) {
   });
 }
 
-/**
- * Does something until it works, or fails for good.
- * @template T
- * @param {() => Promise<T>} attempt
- * @param {{most?: number, waiting?: () => void, signal?: AbortSignal}} [how]
- * @returns {Promise<T>}
- */
+/** Does something until it works, fails for good, or was tried `most` times. */
 export async function persist(attempt, { most = Infinity, waiting, signal } = {}) {
   for (let tries = 0; ; tries += 1) {
     try {
@@ -77,10 +71,8 @@ export async function persist(attempt, { most = Infinity, waiting, signal } = {}
   }
 }
 
-/**
- * Starts a run; the response streams its events. A request that broke off is sent again under the
- * same Idempotency-Key, so that it starts one run and no more.
- */
+/** Starts a run; the response streams its events. Sent again under the same Idempotency-Key where
+ * it broke off: it starts one run and no more. */
 export function startRun(pipeline, { body, type }, waiting) {
   const key = crypto.getRandomValues(new Uint32Array(4)).join("-"); // randomUUID is missing on plain http
   const headers = { Accept: "text/event-stream", "Idempotency-Key": key, ...(type && { "Content-Type": type }) };

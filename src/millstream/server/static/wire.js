@@ -1,8 +1,6 @@
 // What stands on the wire: server-sent events out of text in any chunks (WHATWG HTML, 9.2.6), and
 // whether an event is the next one of its log. Pure.
-//
-// EventSource would hear only events whose names it was told beforehand; a pipeline's own names
-// (Context.emit) would pass it unheard, and leave holes in the log.
+// EventSource would not hear a pipeline's own names (Context.emit), and leave holes in the log.
 
 /** @typedef {{event: string, data: string, id: string}} Message */
 /** @typedef {{tail: string, cr: boolean, event: string, data: string[], id: string}} State */

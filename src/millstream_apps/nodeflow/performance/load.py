@@ -73,4 +73,4 @@ def values(plan: PerformanceTest, connection: int) -> Callable[[int], float]:
 
 def payload(plan: PerformanceTest, number: int) -> str:
     """So many characters, each message its own: no two share their memory."""
-    return f"{number:x}".rjust(plan.message_size, "x")[-plan.message_size :] if plan.message_size else ""
+    return f"{number:x}".rjust(plan.message_size, "x")[: plan.message_size]

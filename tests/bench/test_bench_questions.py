@@ -42,11 +42,14 @@ def test_it_runs_and_everything_arrives(question: str) -> None:
 def test_question_8_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     small = tuple(level for level in memory.TINY if level.kind in ("idle run", "stopped reader"))
     monkeypatch.setattr(memory, "TINY", small)
-    table = complete(memory.ask, ("Millstream SSE, memory",))
+    # So few streams may take less than the garbage of their beginning: a slope may be negative.
+    table = complete(memory.ask, ("Millstream SSE, memory",), least=-1e9)
     assert len(table.rows) == 2
 
 
-def complete(ask: Callable[[Options], Table], among: tuple[str, ...]) -> Table:
+def complete(
+    ask: Callable[[Options], Table], among: tuple[str, ...], *, least: float = 0.0
+) -> Table:
     """Ask; every contestant that is there has its figures. Leaves no process behind."""
     before = set(tree(os.getpid()))
     table = ask(Options(rounds=1, size="tiny", among=among))
@@ -54,7 +57,7 @@ def complete(ask: Callable[[Options], Table], among: tuple[str, ...]) -> Table:
     for row in table.rows:
         assert row.rounds or "not installed" in (row.missing or ""), (row.name, row.missing)
         for column in table.columns:
-            assert all(figures.get(column.figure, 0) >= 0 for figures in row.rounds)
+            assert all(figures.get(column.figure, 0) >= least for figures in row.rounds)
     assert set(tree(os.getpid())) <= before
     return table
 

@@ -59,9 +59,9 @@ def test_a_key_lets_a_server_listen_beyond_loopback(where, file):
     check_address(app.settings, asks=app.asks)
 
 
-def test_a_run_without_a_server_needs_no_key(cli, file, monkeypatch):
+def test_a_run_without_a_server_needs_no_key(spawn, file, monkeypatch):
     keys.add(file, "laptop", owner=None, now=1.0)
     monkeypatch.setenv("MILLSTREAM_KEYS_FILE", str(file))
     monkeypatch.setenv("MILLSTREAM_API_KEYS", "some-key")
-    said = cli("run", "talk", "--field", "text=a", "--app", "cli_apps:app")
+    said = spawn("run", "talk", "--field", "text=a", "--app", "cli_apps:app").ended()
     assert said.status == 0, said.err

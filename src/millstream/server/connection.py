@@ -46,6 +46,10 @@ class Shown(Protocol):
         or not begun."""
         ...
 
+    def writer(self) -> Callable[[bytes], bool] | None:
+        """`write`, where it is possible at all."""
+        ...
+
     def on_lost(self, call: Callable[[], None] | None) -> bool:
         """Call it when the client has gone. False where it has."""
         ...
@@ -76,6 +80,13 @@ class Connection:
     def write(self, data: bytes) -> bool:
         """Write at once; False where only `send` can."""
         return self._direct and self._shown is not None and self._shown.write(data)
+
+    def writer(self) -> Callable[[bytes], bool] | None:
+        """`write` itself, for many calls; None where only `send` can. Of a response, once it has
+        begun."""
+        if self._shown is None or not self._direct:
+            return None
+        return self._shown.writer()
 
     def on_lost(self, call: Callable[[], None] | None) -> bool:
         """Call it (or nothing, from now on) when the client goes. False where it has gone."""

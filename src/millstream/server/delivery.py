@@ -107,6 +107,7 @@ class EventStream(Response):
         self._first = first
         self._content_type = content_type or wire.content_type
         self._chunks = _in_chunks(wire)
+        self._write: Callable[[bytes], bool] | None = None
         self.release: Callable[[], object] = bool
         """Called at the end."""
         self.silent = 0
@@ -123,6 +124,7 @@ class EventStream(Response):
         self._streams.enter(self)
         try:
             await send(self._start())
+            self._write = connection.writer()
             if watcher is None:
                 connection.settle()
             ended = await self._stream(send) and await self._taken(send, b"", more=False)
@@ -199,7 +201,12 @@ class EventStream(Response):
         """At the live edge: write it at once. False where it has to be sent in turn."""
         if self._framer is not None or self._first is not None:  # they keep state: in turn
             return False
-        if not self._connection.write(batch.framed(*self._chunks)):
+        name, of_segment, of_lines = self._chunks
+        ready = batch.frames.get(name)
+        if ready is None:  # by the first one who takes it, for all
+            ready = batch.frames[name] = batch.framed(name, of_segment, of_lines)
+        write = self._write
+        if write is None or not write(ready):
             return False
         self.silent = 0
         return True

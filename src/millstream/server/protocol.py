@@ -110,15 +110,18 @@ class HttpConnection:
         return self._cycle is not None and getattr(send, "__self__", None) is self._cycle
 
     def write(self, data: bytes) -> bool:
-        """Chunks of the body, past ASGI. Only of a response that came to its body by ASGI, and is
-        sent in chunks."""
-        cycle, protocol = self._cycle, self._protocol
-        if cycle is None or not cycle.chunked_encoding or cycle.response_complete:
-            return False
-        if cycle.disconnected or protocol.flow.write_paused or protocol.transport.is_closing():
+        """Chunks of the body, past ASGI."""
+        protocol = self._protocol
+        if protocol.flow.write_paused or protocol.transport.is_closing():
             return False
         protocol.transport.write(data)
         return True
+
+    def writer(self) -> Callable[[bytes], bool] | None:
+        """`write`, of a response that came to its body by ASGI, and is sent in chunks."""
+        cycle = self._cycle
+        begun = cycle is not None and cycle.chunked_encoding and not cycle.response_complete
+        return self.write if begun else None
 
     def settle(self) -> None:
         """Let go of what reading the request took."""
@@ -210,6 +213,10 @@ class SocketConnection:
             return False
         protocol.transport.write(data)
         return True
+
+    def writer(self) -> Callable[[bytes], bool] | None:
+        """`write`."""
+        return self.write
 
     def settle(self) -> None:
         """Nothing to let go of."""

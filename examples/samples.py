@@ -19,6 +19,7 @@ DECKS = sorted((HERE / "decks").glob("*.jpg"))
 PINS = 24
 
 _BOILER = {"rate": 200, "period": 8, "amplitude": 30, "offset": 70, "noise": 1.5, "seed": 1}
+_SPAN = {"points": 2000}
 _FIGURES = {"figures": ["count", "mean", "rate"], "percentiles": [95]}
 _ALERT = {"name": "boiler", "warning": 85, "critical": 95, "hysteresis": 6}
 FLOW: dict[str, Any] = {
@@ -30,8 +31,8 @@ FLOW: dict[str, Any] = {
         {"id": "seconds", "type": "window", "config": {"seconds": 1}},
         {"id": "figures", "type": "aggregate", "config": _FIGURES},
         {"id": "heat", "type": "alert", "config": _ALERT},
-        {"id": "curve", "type": "chart", "config": {"title": "Boiler, degrees"}},
-        {"id": "air", "type": "chart", "config": {"title": "Draught"}},
+        {"id": "curve", "type": "chart", "config": {"title": "Boiler, degrees", **_SPAN}},
+        {"id": "air", "type": "chart", "config": {"title": "Draught", **_SPAN}},
         {"id": "rows", "type": "table", "config": {"title": "Boiler, each second"}},
         {"id": "alerts", "type": "log-view", "config": {"title": "Alerts"}},
     ],

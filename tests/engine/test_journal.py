@@ -169,7 +169,7 @@ def test_a_failure_of_unknown_outcome_neither_loses_nor_doubles(moves, seed, bef
                 case "append":
                     desk.journal.append("x.own", data=n)
                 case "pen":
-                    pen.write(n)
+                    pen(n)
                 case "progress":
                     desk.journal.append(STEP_PROGRESS, step="s", data=n)
                 case "breathe":
@@ -264,7 +264,7 @@ def test_a_pen_writes_what_the_journal_would(fields, values):
         pen = desk.journal.pen("step.partial", **fields)
         for value in values:
             asyncio.get_running_loop()._virtual += 1.0123  # type: ignore[attr-defined]
-            sizes.append(pen.write(value))
+            sizes.append(pen(value))
             sizes.append(desk.journal.append("step.partial", **fields, data=value))
         return await desk.close()
 
@@ -349,7 +349,7 @@ def test_what_cannot_be_told_is_not_appended():
                 desk.journal.append(type, data=data)
         pen = desk.journal.pen("step.partial", step="s", item=None, attempt=1, fallback=False)
         with pytest.raises(TypeError):
-            pen.write(object())
+            pen(object())
         assert (desk.journal.seq, desk.journal.state) == (2, "running")
         desk.journal.append("run.failed")
         assert desk.journal.ended

@@ -18,7 +18,18 @@ from millstream.engine.observer import Observer
 from millstream.engine.retention import Keeper
 from millstream.engine.tail import Tail
 from millstream.errors import StaleEpoch, StoreError
-from millstream.events import STEP_PROGRESS, Event, Piece, Position, Segment, Strip, encode, iso
+from millstream.events import (
+    LINE_FEED,
+    STEP_PROGRESS,
+    Event,
+    Piece,
+    Position,
+    Segment,
+    Strip,
+    encode,
+    encode_fast,
+    iso,
+)
 from millstream.store import KEPT, Lease, Mark, Store
 
 MAX_BYTES = 65_536
@@ -32,52 +43,54 @@ _Teller = tuple[str | None, int | None, int]
 """Step, item and attempt."""
 
 
-class Pen:
-    """Writes one kind of event of one step, item and attempt. What is the same in all of them was
-    encoded when it was made: a stream of partials costs its data.
+Pen = Callable[[Any], int]
+"""Writes one kind of event of one step, item and attempt: appends an event with this data, as
+`Journal.append`, and returns its size in bytes (which may be a digit off)."""
 
-    Events of the same millisecond are one `Strip`. This is the path that every partial takes.
+
+def _pen(journal: "Journal", kind: bytes, blank: bytes) -> Pen:
+    """What is the same in all of its events is encoded here: a stream of partials costs its data.
+
+    Events of the same millisecond are one `Strip`. This is the path that every partial takes: a
+    closure, whose own names Python finds fastest, and which leaves counting to the journal.
+    `blank` is the event encoded with position 0, no time and no data.
     """
+    head, middle = blank[:-1].replace(b"%", b"%%").split(b'"seq":0', 1)
+    strip: Strip | None = None
+    now, until = journal.now, 0.0
+    weight = left = 0
 
-    __slots__ = ("_head", "_journal", "_kind", "_middle", "_strip", "_weight")
+    def begin() -> Strip:
+        """A new strip: of another millisecond, behind another event, after a flush."""
+        nonlocal strip, until, weight, left
+        if journal.error is not None:
+            raise journal.error
+        line = b'%b"seq":%%d%b,"time":"%b","data":%%b}' % (head, middle, journal.stamp())
+        strip = Strip(kind, line, [])
+        journal.take(strip)
+        until, weight = journal.until, len(line % (journal.seq + 1, b""))
+        left = MAX_BYTES - journal.weight
+        return strip
 
-    def __init__(self, journal: "Journal", kind: bytes, blank: bytes) -> None:
-        """`blank` is the event encoded with position 0, no time and no data."""
-        head, middle = blank[:-1].replace(b"%", b"%%").split(b'"seq":0', 1)
-        self._journal, self._kind = journal, kind
-        self._head, self._middle = head + b'"seq":%d', middle + b',"time":"'
-        self._strip: Strip | None = None
-        self._weight = 0
-
-    def write(self, data: Any) -> int:
-        """Append an event with this data; see `Journal.append`. (Its size may be a digit off.)"""
-        journal = self._journal
-        encoded = encode(data)
-        strip = self._strip
-        if (
-            strip is None
-            or strip is not journal.strip
-            or not journal.since <= journal.now() < journal.until
-        ):
-            strip = self._begin()
-        strip.data.append(encoded)
-        size = len(encoded) + self._weight
-        journal.seq += 1
-        journal.weight += size
-        if journal.weight >= MAX_BYTES:
+    def write(data: Any) -> int:
+        nonlocal left
+        try:
+            encoded = encode_fast(data)
+        except Exception:
+            encoded = encode(data)
+        if LINE_FEED in encoded:
+            encoded = encode(data)
+        open = strip
+        if open is None or open is not journal.strip or now() >= until:
+            open = begin()
+        open.data.append(encoded)
+        size = len(encoded) + weight
+        left -= size
+        if left <= 0:
             journal.crowded = True
         return size
 
-    def _begin(self) -> Strip:
-        """A new strip: of another millisecond, behind another event, after a flush."""
-        journal = self._journal
-        if journal.error is not None:
-            raise journal.error
-        line = b'%b%b%b","data":%%b}' % (self._head, self._middle, journal.stamp())
-        self._weight = len(line % (journal.seq + 1, b""))
-        strip = self._strip = Strip(self._kind, line, [])
-        journal.take(strip)
-        return strip
+    return write
 
 
 class Journal:
@@ -96,16 +109,15 @@ class Journal:
         self.now = now
         self._run, self._epoch = lease.run.id, lease.epoch
         self._state: str | None = lease.run.state
-        self.seq: Position = lease.run.seq
-        """The position of the last event appended."""
+        self._seq: Position = lease.run.seq
         self._durable: Position = lease.run.seq
         self._pending: list[Piece] = []
         self.weight = 0
-        """Bytes of what is pending."""
+        """Bytes of what is pending, without those of `strip`."""
         self.strip: Strip | None = None
-        """The strip that is the last of what is pending."""
+        """The strip that is the last of what is pending, and grows: it is not counted yet."""
         self._stamp = b""
-        self.since = self.until = 0.0
+        self._since = self.until = 0.0
         """The millisecond of the last stamp."""
         self.crowded = False
         """Whether a writer should wait for `room`."""
@@ -116,6 +128,11 @@ class Journal:
         self._flight: asyncio.Future[None] | None = None
         self._flushed: list[asyncio.Future[None]] = []
         self.error: Exception | None = None
+
+    @property
+    def seq(self) -> Position:
+        """The position of the last event appended."""
+        return self._seq if self.strip is None else self._seq + len(self.strip.data)
 
     @property
     def state(self) -> str | None:
@@ -176,18 +193,26 @@ class Journal:
             self._state = state
             self._mark = Mark(state, moment)  # type: ignore[arg-type]
         self.take(line)
-        self.seq += 1
+        self._seq += 1
         self.weight += len(line)
         self.crowded = self.crowded or self.weight >= MAX_BYTES
         return len(line)
 
     def take(self, piece: Piece) -> None:
         """Pend it. (A strip grows while it pends.)"""
+        self._count_strip()
         if not self._busy:
             self._busy = True
             self._loop.call_soon(self._flush)
         self._pending.append(piece)
         self.strip = None if isinstance(piece, bytes) else piece
+
+    def _count_strip(self) -> None:
+        """What the last strip has come to: it grows no more."""
+        strip, self.strip = self.strip, None
+        if strip is not None:
+            self._seq += len(strip.data)
+            self.weight += strip.size(self._seq)
 
     def pen(
         self,
@@ -211,15 +236,15 @@ class Journal:
             fallback=fallback,
             cached=cached,
         )
-        return Pen(self, type.encode(), encode(blank))
+        return _pen(self, type.encode(), encode(blank))
 
     def stamp(self) -> bytes:
         """This moment, as events tell it."""
         moment = self.now()
-        if not self.since <= moment < self.until:
+        if not self._since <= moment < self.until:
             milliseconds = int(moment * 1000)
-            self.since, self.until = milliseconds / 1000, (milliseconds + 1) / 1000
-            self._stamp = iso(self.since).encode()
+            self._since, self.until = milliseconds / 1000, (milliseconds + 1) / 1000
+            self._stamp = iso(self._since).encode()
         return self._stamp
 
     def _superseded(self, type: str, of: _Teller) -> tuple[int, Position] | None:
@@ -255,7 +280,7 @@ class Journal:
 
     def _fail(self, error: Exception) -> None:
         self.error = error
-        self.strip = None  # so that pens hear of it, too
+        self._count_strip()  # so that pens hear of it, too
         self._wake(error)
 
     async def close(self) -> None:
@@ -282,16 +307,17 @@ class Journal:
         self._flight.add_done_callback(partial(self._answered, segment, mark))
 
     def _gather(self) -> tuple[Segment, Mark | None]:
+        self._count_strip()
         segment = Segment(
             self._durable + 1,
             tuple(self._pending),
-            self.seq,
-            self.weight + self.seq - self._durable,
+            self._seq,
+            self.weight + self._seq - self._durable,
             mergeable=bool(self._progress),
             plain=False,
         )
         mark, self._mark = self._mark, None
-        self._pending, self.weight, self.strip, self._progress = [], 0, None, {}
+        self._pending, self.weight, self._progress = [], 0, {}
         self.crowded = False
         return segment, mark
 

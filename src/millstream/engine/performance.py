@@ -202,23 +202,24 @@ class Performance:
 
     def partial(self, value: Any) -> Awaitable[None] | None:
         """One yielded value: into the log, then to its readers."""
-        index = self.count
-        self.count = index + 1
-        pen = self._pen or self._take_pen()
-        if pen is None:
-            change = self._log_partial(index, value)
+        change = "new"
+        write = self._pen or self._take_pen()
+        if write is None:
+            change = self._log_partial(self.count, value)
         else:
-            change = "new"
             try:
-                size = pen.write(value)
+                size = write(value)
             except TypeError as error:
-                raise not_encodable(f"value {index}", error) from error
+                raise not_encodable(f"value {self.count}", error) from error
             if self.values is not None:
-                self._weigh(size)
+                self.value_bytes += size
+                if self.value_bytes > RESULT_LIST_BYTES:
+                    self._shed()
         if self.values is not None:
             self.values.append(value)
+        self.count += 1
         if self._elements or self._journal.crowded:
-            return self._hand_on(index, value, change)
+            return self._hand_on(self.count - 1, value, change)
         return None
 
     def _take_pen(self) -> Pen | None:
@@ -237,12 +238,14 @@ class Performance:
     def _log_partial(self, index: int, value: Any) -> str:
         """Log it unless an earlier attempt did: "new", "same" or "other" than before."""
         if not self.tracks:  # then it is internal: kept nowhere
-            self._weigh(RESULT_LIST_BYTES + 1)
+            self.value_bytes = RESULT_LIST_BYTES + 1
+            self._shed()
             return "new"
         raw = self._encode_partial(index, value)
         known = self.digests[index] if index < len(self.digests) else None
         found = digest(raw)
-        self._weigh(len(raw))
+        self.value_bytes += len(raw)
+        self._shed()
         if known == found:
             return "same"
         if index >= self.delivered:  # else its readers must first hear that it is superseded
@@ -263,9 +266,8 @@ class Performance:
                 return repr((index, self.attempt)).encode()
             raise not_encodable(f"value {index}", error) from error
 
-    def _weigh(self, size: int) -> None:
+    def _shed(self) -> None:
         """Stop keeping values that nobody needs as one list once they are many."""
-        self.value_bytes += size
         too_many = self.value_bytes > RESULT_LIST_BYTES and self._lead is None
         if too_many and not self.outlets.wants_values:
             self.values = None

@@ -80,7 +80,6 @@ class Runner:
     async def run(self) -> Ending:
         """Until the log has ended and is durable, or the run is handed back, or the lease lost."""
         try:
-            self._begin()
             await self._work()
             return await self._settle()
         except StaleEpoch:
@@ -90,8 +89,6 @@ class Runner:
             self.journal.lose()  # whatever was left behind writes nothing more
 
     def _begin(self) -> None:
-        if self._cancellation is not None:
-            return  # cancelled while it waited: it never starts
         if self.work.recovered is None or not self.work.recovered.started:
             self.journal.append(RUN_STARTED)
 
@@ -102,10 +99,12 @@ class Runner:
         began = self.work.now()
         remaining = self.work.remaining()
         if remaining is not None and remaining <= 0:
+            self._begin()
             self._end(TimeoutError(), 0.0)
             return
         self._halt = asyncio.get_running_loop().create_future()
-        task = asyncio.create_task(self._steps())
+        task = asyncio.create_task(self._steps(began))  # before the journal's first flush, which
+        self._begin()  # so takes with it what the steps have for it at once
         task.add_done_callback(lambda _: self._stop())
         try:
             late = await _times_out(self._halt, remaining)
@@ -115,6 +114,8 @@ class Runner:
             if not through:
                 await _break_off(task)
                 self._tell_broken_off()
+        if self.journal.ended:
+            return
         if late:
             self._end(TimeoutError(), self.work.now() - began)
         elif through and self._cancellation is None:
@@ -173,8 +174,14 @@ class Runner:
 
     # --- the house of one run ---------------------------------------------------------------
 
-    async def _steps(self) -> None:
-        """Every step's loop at once, until all are through or one cannot go on."""
+    async def _steps(self, began: float) -> None:
+        """Every step's loop at once, until all are through or one cannot go on. When all went
+        well this says so itself: what has ended is then durable with its last results."""
+        await self._every_step()
+        if self._cancellation is None and not self._handing_back:
+            self._end(None, self.work.now() - began)
+
+    async def _every_step(self) -> None:
         input = self._input()
         if self.work.graph.live:
             self.plane = Plane(self.work, input, self._workers)

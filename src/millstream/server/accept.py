@@ -8,6 +8,7 @@ from fastapi import Request
 
 from millstream.errors import InputError, MillstreamError
 from millstream.events import Position
+from millstream.server.request import header, headers, query
 
 Form = Literal["sse", "ndjson", "json", "html"]
 
@@ -77,16 +78,16 @@ def _range(part: str) -> tuple[str, float]:
 
 def accepted(request: Request) -> str | None:
     """What `Accept` says, all its lines together."""
-    return ", ".join(request.headers.getlist("accept")) or None
+    return ", ".join(headers(request, "accept")) or None
 
 
 def cursor(request: Request) -> Position | None:
     """The last position the client has: `Last-Event-ID`, `?last_event_id=` or `?after=`; None
     where it says nothing. Raises InputError where it is no number."""
     places = (
-        ("Last-Event-ID", request.headers.get("last-event-id")),
-        ("last_event_id", request.query_params.get("last_event_id")),
-        ("after", request.query_params.get("after")),
+        ("Last-Event-ID", header(request, "last-event-id")),
+        ("last_event_id", query(request, "last_event_id")),
+        ("after", query(request, "after")),
     )
     for field, said in places:
         if said is None or said == "":
@@ -100,5 +101,7 @@ def cursor(request: Request) -> Position | None:
 
 def wants_no_wait(request: Request) -> bool:
     """Whether `Prefer: respond-async` was sent (RFC 7240)."""
-    wishes = request.headers.get("prefer", "").lower().split(",")
-    return any(wish.split(";")[0].strip() == "respond-async" for wish in wishes)
+    said = header(request, "prefer")
+    if said is None:
+        return False
+    return any(wish.split(";")[0].strip() == "respond-async" for wish in said.lower().split(","))

@@ -13,6 +13,7 @@ from fastapi.requests import HTTPConnection
 from msgspec import Struct
 
 from millstream.errors import Unauthenticated
+from millstream.server.request import header, query
 
 
 class Principal(Struct, frozen=True):
@@ -63,12 +64,12 @@ def credentials_of(connection: HTTPConnection) -> Credentials:
     `?token=` counts for WebSockets and GET alone: a browser's WebSocket and EventSource cannot set
     headers. (Addresses end up in other programs' logs: where headers can be set, set them.)
     """
-    scheme, _, token = connection.headers.get("authorization", "").partition(" ")
+    scheme, _, token = (header(connection, "authorization") or "").partition(" ")
     bearer = token.strip() if scheme.lower() == "bearer" else ""
     method = connection.scope.get("method", "GET")  # a handshake has none
     if not bearer and method in ("GET", "HEAD"):
-        bearer = connection.query_params.get("token", "")
-    return Credentials(connection.headers.get("x-api-key") or None, bearer or None)
+        bearer = query(connection, "token") or ""
+    return Credentials(header(connection, "x-api-key") or None, bearer or None)
 
 
 class Guard:

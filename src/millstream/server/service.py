@@ -25,6 +25,7 @@ from millstream.server.accept import Form, cursor
 from millstream.server.auth import caller
 from millstream.server.delivery import EventStream, OutcomeResponse, Streams
 from millstream.server.limiting import Places, limit_headers
+from millstream.server.request import header, query
 from millstream.server.uploads import Form as UploadForm
 from millstream.server.uploads import Limits, OnFileTooLarge, read_body, read_multipart
 from millstream.store import Cancellation, Run, State
@@ -38,6 +39,8 @@ LATEST: Position = 2**62
 
 OWNERS = 10_000
 """Of so many runs it is remembered whose they are."""
+
+_LENGTH = re.compile(r"[0-9]{1,18}")
 
 WIRES: Mapping[str, Wire] = {"sse": SSE, "ndjson": NDJSON}
 
@@ -85,7 +88,7 @@ class Service:
         """The input document of a JSON or form request. Raises InputError, TooLarge,
         UnsupportedMedia, NotFound."""
         codec = self.engine.inputs[self.engine.graph(pipeline).name]
-        kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+        kind = (header(request, "content-type") or "").partition(";")[0].strip().lower()
         if kind == "multipart/form-data":
             form = await self.read_form(request)
             try:
@@ -122,7 +125,7 @@ class Service:
     ) -> UploadForm:
         """A multipart body; its files are in the blob store when this returns."""
         return await read_multipart(
-            request.headers.get("content-type", ""),
+            header(request, "content-type") or "",
             request.stream(),
             self.engine.blobs,
             limits or self.limits,
@@ -414,8 +417,8 @@ class Service:
 
 def content_length(request: Request) -> int | None:
     """What the client says its body's length is."""
-    said = request.headers.get("content-length", "")
-    return int(said) if re.fullmatch(r"[0-9]{1,18}", said) else None
+    said = header(request, "content-length")
+    return int(said) if said is not None and _LENGTH.fullmatch(said) else None
 
 
 def _spread(fields: Mapping[str, Any]) -> list[tuple[str, Any]]:
@@ -446,16 +449,16 @@ def fingerprint(document: bytes) -> str:
 
 def options_of(request: Request) -> Options:
     """`?timeout=`, `?unwatched=`, `?on_disconnect=` and `Idempotency-Key`. Raises InputError."""
-    query = request.query_params
-    on_disconnect = query.get("on_disconnect", "detach")
+    said = query(request, "on_disconnect")
+    on_disconnect = "detach" if said is None else said
     if on_disconnect not in ("detach", "cancel"):
         raise _bad("on_disconnect", f"{on_disconnect!r} is neither 'detach' nor 'cancel'")
-    key = request.headers.get("idempotency-key")
+    key = header(request, "idempotency-key")
     if key is not None and not 0 < len(key) <= 255:
         raise _bad("Idempotency-Key", "from 1 to 255 characters")
     return Options(
-        timeout=_seconds(query.get("timeout"), "timeout"),
-        unwatched=_seconds(query.get("unwatched"), "unwatched"),
+        timeout=_seconds(query(request, "timeout"), "timeout"),
+        unwatched=_seconds(query(request, "unwatched"), "unwatched"),
         on_disconnect=on_disconnect,
         key=key,
     )

@@ -34,7 +34,7 @@ def kind(line: bytes) -> bytes:
     """The `type` of an encoded event, in one line of UTF-8."""
     start = line.index(b'"type":"') + 8
     name = line[start : line.index(b'"', start)]
-    if b"\\" in name:  # escaped: an app's own name with a quote or worse in it
+    if 0x5C in name:  # a backslash: an app's own name with a quote or worse in it
         return one_line(decode_head(line).type)
     return name
 

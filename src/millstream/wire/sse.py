@@ -4,7 +4,7 @@
 
 from collections.abc import Sequence
 
-from millstream.events import Segment
+from millstream.events import Segment, filled
 from millstream.wire import Wire, kind, one_line, position
 
 RETRY_MS = 1000
@@ -26,8 +26,12 @@ def frames(lines: Sequence[bytes]) -> bytes:
     number = int(position(lines[0]))
     if int(position(lines[-1])) != number + len(lines) - 1:
         return b"".join(map(frame, lines))  # notices stand among them
-    digits = len(str(number))
-    place, longer = lines[0].index(b'"type":"') + 8, 10**digits
+    return b"".join(_numbered(lines, number))
+
+
+def _numbered(lines: Sequence[bytes], number: int) -> list[bytes]:
+    """Each framed; the first one has that position."""
+    place, longer = lines[0].index(b'"type":"') + 8, 10 ** len(str(number))
     parts: list[bytes] = []
     known, opening = b"", b""
     for line in lines:
@@ -38,7 +42,7 @@ def frames(lines: Sequence[bytes]) -> bytes:
             known, opening = name + b'"', b"event: %b\ndata: " % name
         parts += (opening, line, b"\nid: %d\n\n" % number)
         number += 1
-    return b"".join(parts)
+    return parts
 
 
 def segment(events: Segment) -> bytes:
@@ -49,19 +53,20 @@ def segment(events: Segment) -> bytes:
     for piece in events.pieces:
         if isinstance(piece, bytes):
             lines.append(piece)
-            number += 1
             continue
         if lines:
-            parts.append(frames(lines))
+            parts += _numbered(lines, number)
+            number += len(lines)
             lines = []
         template = b"event: %b\ndata: %b\nid: %%d\n\n" % (piece.kind, piece.line)
         if len(piece.data) == 1:
             parts.append(template % (number, piece.data[0], number))
         else:
-            parts += [template % (n, data, n) for n, data in enumerate(piece.data, number)]
+            numbers = range(number, number + len(piece.data))
+            parts.append(filled(template, numbers, piece.data, numbers))
         number += len(piece.data)
     if lines:
-        parts.append(frames(lines))
+        parts += _numbered(lines, number)
     return parts[0] if len(parts) == 1 else b"".join(parts)
 
 

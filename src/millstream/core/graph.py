@@ -108,6 +108,18 @@ class Step:
         return self.yields and (self.attempts > 1 or self.fallback is not None)
 
 
+@dataclass(frozen=True, slots=True)
+class Inlet:
+    """How values come in at a step. `depth` is that of its own items; `depths` says how deep each
+    parameter's arrow delivers, `inner` names those that deliver that deep, `outer` the others."""
+
+    depth: int
+    readings: Mapping[str, Reading]
+    depths: Mapping[str, int]
+    inner: tuple[str, ...]
+    outer: tuple[str, ...]
+
+
 @dataclass(frozen=True)
 class Graph:
     """A pipeline, built: checked, ordered and immutable. Made by `build`."""
@@ -136,6 +148,27 @@ class Graph:
         names = [*self.steps, *([self.input] if self.input else [])]
         arrows = [arrow for step in self.steps.values() for arrow in step.arrows]
         return {name: tuple(a for a in arrows if a.source == name) for name in names}
+
+    @cached_property
+    def inlets(self) -> Mapping[str, Inlet]:
+        """How values come in at each step."""
+        return {step.name: self._inlet(step) for step in self.steps.values()}
+
+    def _inlet(self, step: Step) -> Inlet:
+        depth = len(self.scopes[step.name])
+        depths: dict[str, int] = {}
+        for arrow in step.arrows:
+            source = self.steps.get(arrow.source)
+            yields = source is not None and source.yields
+            delivered = scope_of(arrow, self.scopes[arrow.source], source_yields=yields)
+            depths[arrow.parameter] = len(delivered)
+        return Inlet(
+            depth=depth,
+            readings={a.parameter: a.reading for a in step.arrows},
+            depths=depths,
+            inner=tuple(p for p, at in depths.items() if at == depth),
+            outer=tuple(p for p, at in depths.items() if at < depth),
+        )
 
     @cached_property
     def outputs(self) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from msgspec import Struct
 
-from millstream.core.graph import Graph, Path, Reading, Step, scope_of
+from millstream.core.graph import Graph, Path, Reading, Step
 from millstream.core.messages import End, Failed, Item, Message, Void
 
 MISSING: Final = object()
@@ -117,17 +117,10 @@ class Join:
     """
 
     def __init__(self, graph: Graph, step: Step) -> None:
-        self.depth = len(graph.scopes[step.name])
+        inlet = graph.inlets[step.name]
+        self.depth, self.depths = inlet.depth, inlet.depths
+        self.readings, self.inner, self.outer = inlet.readings, inlet.inner, inlet.outer
         self.retain = step.name in graph.unsettled
-        self.readings: Mapping[str, Reading] = {a.parameter: a.reading for a in step.arrows}
-        self.depths: dict[str, int] = {}
-        for arrow in step.arrows:
-            source = graph.steps.get(arrow.source)
-            yields = source is not None and source.yields
-            delivered = scope_of(arrow, graph.scopes[arrow.source], source_yields=yields)
-            self.depths[arrow.parameter] = len(delivered)
-        self.inner = [p for p, depth in self.depths.items() if depth == self.depth]
-        self.outer = [p for p, depth in self.depths.items() if depth < self.depth]
         self.single = len(self.depths) == 1
         self.entries: dict[Path, dict[str, Item | Failed]] = {}
         self.waiting: set[Path] = set()

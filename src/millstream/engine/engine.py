@@ -388,7 +388,8 @@ class Engine:
         built (any more), reading the input says why, and so the run fails."""
         try:
             graph = self.graph_of(run)
-            self.executors.add(graph)
+            if graph is not self.graphs[run.pipeline]:
+                self.executors.add(graph)
         except MillstreamError as error:
             return self.graphs[run.pipeline], partial(_refuse, error)
         return graph, partial(self.inputs[run.pipeline].load, run.input)

@@ -166,7 +166,6 @@ class Journal:
         if self.error is not None:
             raise self.error
         state = lifecycle.after(self._state, type)
-        moment = self.now()
         earlier = self._superseded(type, (step, item, attempt))
         line = encode(
             Event(
@@ -180,7 +179,7 @@ class Journal:
                 fallback=fallback,
                 cached=cached,
                 count=count,
-                time=iso(moment),
+                time=self.stamp().decode(),
                 data=data,
             )
         )
@@ -191,7 +190,7 @@ class Journal:
             self._progress[step, item, attempt] = len(self._pending), self.seq + 1
         if state != self._state:
             self._state = state
-            self._mark = Mark(state, moment)  # type: ignore[arg-type]
+            self._mark = Mark(state, self.now())  # type: ignore[arg-type]
         self.take(line)
         self._seq += 1
         self.weight += len(line)

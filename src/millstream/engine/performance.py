@@ -309,7 +309,8 @@ class Performance:
 
     async def _finish(self, result: Any, function: Callable[..., Any]) -> None:
         """Log the result, and let go of values that an earlier attempt had yielded beyond it."""
-        if self.step.yields and (self.cached or not _yields(function)):
+        plain = function is not self.step.function and not _yields(function)
+        if self.step.yields and (self.cached or plain):
             for value in result or ():  # kept from earlier, or a yielding step's plain fallback
                 full = self.partial(value)
                 if full is not None:

@@ -254,6 +254,9 @@ async def _feed(entry: Outlets, input: Any) -> None:
 
 async def _times_out(halt: asyncio.Future[None], seconds: float | None) -> bool:
     """Wait for it; whether so many seconds (None: as long as it takes) were not enough."""
+    if seconds is None:
+        await halt
+        return False
     limit = asyncio.timeout(seconds)
     try:
         async with limit:

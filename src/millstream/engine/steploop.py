@@ -32,10 +32,13 @@ class StepLoop:
         self.inbound: dict[str, Arrow] = {
             arrow.parameter: Channel(step.buffer.size, self.wake.set) for arrow in step.arrows
         }
-        self.stream = next((a for a in step.arrows if a.reading is Reading.STREAM), None)
+        self.stream = None
+        for arrow in step.arrows:
+            if arrow.reading is Reading.STREAM:
+                self.stream = arrow
+                break
         self.streams = self._streams()
         self.limit = limit
-        self.decode = values.decoder(step.returns) if not step.internal else None
         self._slots = asyncio.Semaphore(limit) if limit is not None else None
         self._calls: asyncio.TaskGroup | None = None
         self._running: dict[Path, asyncio.Task[None]] = {}
@@ -331,16 +334,16 @@ class StepLoop:
             await self.outlets.end(path, len(kept))
             await self.outlets.value(path, kept)
         else:
-            assert self.decode is not None
-            value = Logged(outcome.raw, self.decode)
+            value = Logged(outcome.raw, values.decoder(self.step.returns))
             await self._hand_on(
                 path, value.load() if self.outlets.wants_elements else value, fresh=False
             )
 
     async def _repeat_elements(self, path: Path, outcome: Outcome) -> list[Any]:
-        if not self.step.yields or self.decode is None:
+        if not self.step.yields or self.step.internal:
             return []
-        kept = [Logged(raw, self.decode) for raw in outcome.values or ()]
+        decode = values.decoder(self.step.returns)
+        kept = [Logged(raw, decode) for raw in outcome.values or ()]
         await self.outlets.elements(path, kept)
         return kept
 

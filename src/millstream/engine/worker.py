@@ -156,11 +156,13 @@ class Worker:
         except Exception:  # not released: whoever tries again does so when the lease has run out
             log.exception("run_broke_off", run=run)
         finally:
+            full = not self.free  # then others wait for this place
             self._forget(lease)
             self._finished(lease, ending, state)
             if ending == "handed back":
                 await self._release(lease)
-            self._nudge.set()
+            if full or ending != "ended":
+                self._nudge.set()
 
     async def _end_earlier(self, run: str, earlier: "asyncio.Task[None]") -> None:
         """We held this run before, let its lease run out (a long pause), and have claimed it

@@ -8,7 +8,7 @@ kept it. No task of its own: a flush is a call, and the store's answer another.
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 from msgspec import UNSET
@@ -91,6 +91,12 @@ def _pen(journal: "Journal", kind: bytes, blank: bytes) -> Pen:
         return size
 
     return write
+
+
+@lru_cache(maxsize=64)
+def _stamp(milliseconds: int) -> bytes:
+    """All runs of a process write by the same clock: one of them makes it text."""
+    return iso((milliseconds + 0.5) / 1000).encode()  # the half: what is cut off is no rounding
 
 
 class Journal:
@@ -243,7 +249,7 @@ class Journal:
         if not self._since <= moment < self.until:
             milliseconds = int(moment * 1000)
             self._since, self.until = milliseconds / 1000, (milliseconds + 1) / 1000
-            self._stamp = iso(self._since).encode()
+            self._stamp = _stamp(milliseconds)
         return self._stamp
 
     def _superseded(self, type: str, of: _Teller) -> tuple[int, Position] | None:

@@ -3,10 +3,11 @@ and prints its figures."""
 
 import json
 import subprocess
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.contest import Column, Figures, Options, Row, Table, alternate, note_broken
+from bench.contest import Column, Figures, Options, Table, contest
 from bench.machine import SERVER_CORE, peers_python, python
 from bench.noise import Watch
 from bench.server import Broken, children_seconds, environment, on_server_core
@@ -51,6 +52,12 @@ class Contestant:
     missing: str | None = None
     peers: bool = False
 
+    def lacks(self, level: Level) -> str | None:
+        """Why it is not asked at this level, if it is not."""
+        if self.share < 1 and (level.runs > 100 or level.window > 1):
+            return "too slow for this; see the levels where each append is awaited"
+        return self.missing
+
 
 def contestants() -> list[Contestant]:
     """In the order of the table."""
@@ -68,32 +75,28 @@ def contestants() -> list[Contestant]:
 def ask(options: Options) -> Table:
     """Measure it."""
     levels = options.pick(tiny=TINY, quick=QUICK, middle=MIDDLE, full=(*AHEAD, *EACH))
-    all_of_them = options.chosen(contestants())
-    rows = {
-        (c.name, level.name): Row(c.name, level.name, c.kind, missing=c.missing)
-        for level in levels
-        for c in all_of_them
-    }
-    present = {c.name: c for c in all_of_them if c.missing is None}
+    by_name = {level.name: level for level in levels}
 
-    def once(name: str, folder: Path) -> None:
-        contestant = present[name]
+    def play(contestant: Contestant, folder: Path) -> Iterator[tuple[str, Figures]]:
         for number, level in enumerate(levels):
-            row = rows[name, level.name]
-            if contestant.share < 1 and (level.runs > 100 or level.window > 1):
-                row.missing = "too slow for this; see the levels where each append is awaited"
-                continue
-            inside = folder / str(number)
-            inside.mkdir()
-            row.rounds.append(measure(contestant, level, inside))
+            if contestant.lacks(level) is None:
+                inside = folder / str(number)
+                inside.mkdir()
+                yield level.name, measure(contestant, level, inside)
 
-    broken = alternate(options.rounds, list(present), once, "question 5")
-    note_broken(rows.values(), broken)
+    rows = contest(
+        options.rounds,
+        "question 5",
+        options.chosen(contestants()),
+        by_name,
+        play,
+        lacks=lambda contestant, level: contestant.lacks(by_name[level]),
+    )
     return Table(
         "5-appends",
         "durable appends",
         COLUMNS,
-        list(rows.values()),
+        rows,
         compare="events_per_second",
     )
 

@@ -1,14 +1,15 @@
 """Question 4: many readers replay a finished log from its start, all at once."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from bench.client import Asked, Load
-from bench.contest import Column, Figures, Options, Row, Table, alternate, note_broken
-from bench.contestants.logs import logs
+from bench.contest import Column, Figures, Options, Table, contest
+from bench.contestants.logs import Log, logs
 from bench.machine import SERVER_CORE
 from bench.noise import Watch
-from bench.server import Server, free_port
+from bench.server import Server, serving
 
 COLUMNS = (
     Column("events_per_second", "events/s"),
@@ -45,31 +46,20 @@ def ask(options: Options) -> Table:
     """Measure it."""
     levels = options.pick(tiny=TINY, quick=QUICK, middle=MIDDLE, full=FULL)
     wanted = options.chosen(logs())
-    rows = {
-        (c.name, level.name): Row(c.name, level.name, c.kind, missing=c.missing)
-        for level in levels
-        for c in wanted
-    }
-    present = {c.name: c for c in wanted if c.missing is None}
 
-    def once(name: str, folder: Path) -> None:
-        contestant = present[name]
+    def play(contestant: Log, folder: Path) -> Iterator[tuple[str, Figures]]:
         for number, level in enumerate(levels):
-            inside, port = folder / str(number), free_port()
-            inside.mkdir()
-            with Server(contestant.command(port, inside), port, inside) as server:
+            with serving(contestant.command, folder / str(number)) as server:
                 asked = contestant.write(server, level.events)
                 replay(server, asked, 2, level.events)  # warm
                 readers = max(2, round(level.readers * contestant.share))
-                rows[name, level.name].rounds.append(measure(server, asked, readers, level.events))
+                yield level.name, measure(server, asked, readers, level.events)
 
-    broken = alternate(options.rounds, list(present), once, "question 4")
-    note_broken(rows.values(), broken)
     return Table(
         "4-catchup",
         "catching up",
         COLUMNS,
-        list(rows.values()),
+        contest(options.rounds, "question 4", wanted, [each.name for each in levels], play),
         compare="events_per_cpu_second",
     )
 

@@ -29,6 +29,16 @@ class Contestant(Protocol):
         """As in the table."""
         ...
 
+    @property
+    def kind(self) -> str:
+        """ "ours", "peer" or "limit"."""
+        ...
+
+    @property
+    def missing(self) -> str | None:
+        """Why it cannot be measured at all."""
+        ...
+
 
 Named = TypeVar("Named", bound=Contestant)
 
@@ -118,32 +128,43 @@ class Table:
         return list(dict.fromkeys(row.level for row in self.rows))
 
 
-def alternate(
-    rounds: int, names: Sequence[str], once: Callable[[str, Path], None], said: str
-) -> dict[str, str]:
-    """Every contestant once a round, in an order that turns from round to round. Each gets an
-    empty folder. What goes wrong with one is told, and the others go on; comes back by name."""
-    broken: dict[str, str] = {}
+def contest(
+    rounds: int,
+    said: str,
+    entered: Sequence[Named],
+    levels: Iterable[str],
+    play: Callable[[Named, Path], Iterable[tuple[str, Figures]]],
+    *,
+    lacks: Callable[[Named, str], str | None] = lambda contestant, level: contestant.missing,
+) -> list[Row]:
+    """Every contestant once a round, in an order that turns from round to round. `play` is given
+    an empty folder, and tells level and figures as they come; `lacks` says why there will be none.
+    What goes wrong with one is told, and the others go on."""
+    rows = {
+        (c.name, level): Row(c.name, level, c.kind, missing=lacks(c, level))
+        for level in levels
+        for c in entered
+    }
+    present = [c for c in entered if c.missing is None]
     for number in range(rounds):
-        order = list(names) if number % 2 == 0 else list(reversed(names))
-        for name in order:
+        for contestant in present if number % 2 == 0 else present[::-1]:
+            name = contestant.name
             console.print(f"[dim]{said}: round {number + 1}/{rounds}: {name}[/dim]")
             folder = Path(tempfile.mkdtemp(prefix="millstream-bench-"))
             try:
-                once(name, folder)
+                for level, figures in play(contestant, folder):
+                    rows[name, level].rounds.append(figures)
             except Broken as error:
-                broken[name] = str(error)
                 console.print(f"{name}: {error}", style="red", markup=False)
+                for row in rows.values():
+                    if row.name == name and not row.rounds:
+                        row.missing = row.missing or str(error)
             finally:
                 shutil.rmtree(folder, ignore_errors=True)
-    return broken
-
-
-def note_broken(rows: Iterable[Row], broken: dict[str, str]) -> None:
-    """Say in its rows why a contestant has no figures there."""
-    for row in rows:
-        if not row.rounds and row.missing is None:
-            row.missing = broken.get(row.name)
+    for row in rows.values():
+        if row.rounds:  # what broke in one round, another one may have measured
+            row.missing = None
+    return list(rows.values())
 
 
 def as_json(table: Table) -> dict[str, Any]:

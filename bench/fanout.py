@@ -1,16 +1,15 @@
 """Question 3: one run, many followers. What does it cost, how old are events when they arrive, and
 up to which rate does that hold?"""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from bench.client import Load, Window
-from bench.contest import Column, Figures, Options, Row, Table, alternate, note_broken
+from bench.contest import Column, Figures, Options, Table, contest
 from bench.contestants.fans import Fan, Run, fans
-from bench.machine import SERVER_CORE
-from bench.noise import Watch
-from bench.search import highest
-from bench.server import Server, free_port
+from bench.search import held
+from bench.server import Server, serving
 from bench.windows import figures, watched
 
 SETTLE, SLACK = 0.5, 0.3
@@ -72,29 +71,27 @@ def ask(options: Options) -> Table:
     """Measure it at the given rates."""
     levels = options.pick(tiny=TINY, quick=QUICK, middle=MIDDLE, full=FULL)
     wanted = options.chosen(fans())
-    rows = {
-        (c.name, level.name): Row(
-            c.name, level.name, c.kind, missing=c.missing or c.why(level.followers)
-        )
-        for level in levels
-        for c in wanted
-    }
-    present = {c.name: c for c in wanted if c.missing is None}
+    followers = {level.name: level.followers for level in levels}
 
-    def once(name: str, folder: Path) -> None:
-        fan, port = present[name], free_port()
-        with Server(fan.command(port, folder), port, folder) as server:
+    def play(fan: Fan, folder: Path) -> Iterator[tuple[str, Figures]]:
+        with serving(fan.command, folder) as server:
             measure(fan, server, Level(20, 50, 0.2), "warm")
             for level in (each for each in levels if not fan.why(each.followers)):
-                rows[name, level.name].rounds.append(measure(fan, server, level, level.name))
+                yield level.name, measure(fan, server, level, level.name)
 
-    broken = alternate(options.rounds, list(present), once, "question 3")
-    note_broken(rows.values(), broken)
+    rows = contest(
+        options.rounds,
+        "question 3",
+        wanted,
+        followers,
+        play,
+        lacks=lambda fan, level: fan.missing or fan.why(followers[level]),
+    )
     return Table(
         "3-fanout",
         "one run, many followers",
         COLUMNS,
-        list(rows.values()),
+        rows,
         compare="events_per_cpu_second",
     )
 
@@ -107,28 +104,19 @@ def ask_highest(options: Options) -> Table:
     grid = GRID[:2] if options.tiny else GRID
     level = f"{followers:,} followers, p99 below {HELD_MS:g} ms"
     wanted = [c for c in options.chosen(fans()) if c.most is None]
-    rows = {c.name: Row(c.name, level, c.kind, missing=c.missing) for c in wanted}
-    present = {c.name: c for c in wanted if c.missing is None}
 
-    def once(name: str, folder: Path) -> None:
-        fan, port = present[name], free_port()
-        with Server(fan.command(port, folder), port, folder) as server:
+    def play(fan: Fan, folder: Path) -> Iterator[tuple[str, Figures]]:
+        with serving(fan.command, folder) as server:
             measure(fan, server, Level(20, 50, 0.2), "warm")
 
             def at(rate: float) -> Figures:
                 found = measure(fan, server, Level(followers, rate, seconds), f"at-{rate}")
                 return {**found, "held": rate}
 
-            watch = Watch(SERVER_CORE, server.cpu_seconds)
-            found = highest(grid, at, holds)
-            none = {"held": 0.0, "others_share": watch.others()}
-            rows[name].rounds.append(found or none)
+            yield level, held(server, grid, at, holds)
 
-    broken = alternate(options.rounds, list(present), once, "question 3, highest rate")
-    note_broken(rows.values(), broken)
-    return Table(
-        "3-highest", "one run, many followers", HIGHEST, list(rows.values()), compare="held"
-    )
+    rows = contest(options.rounds, "question 3, highest rate", wanted, [level], play)
+    return Table("3-highest", "one run, many followers", HIGHEST, rows, compare="held")
 
 
 def holds(found: Figures) -> bool:

@@ -7,11 +7,12 @@ and prints its figures.
 
 import json
 import subprocess
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from bench import node
-from bench.contest import Column, Figures, Options, Row, Table, alternate, note_broken
+from bench.contest import Column, Figures, Options, Table, contest
 from bench.contestants.http import NO_PEERS
 from bench.machine import SERVER_CORE, peers_python, python
 from bench.noise import Watch
@@ -82,27 +83,27 @@ def ask(options: Options) -> Table:
     """As fast as possible."""
     count = options.pick(tiny=100, quick=40_000, middle=100_000, full=200_000)
     wanted = options.chosen(contestants())
-    rows = {
-        (c.name, shape): Row(c.name, level, c.kind, missing=c.missing or dict(c.lacks).get(shape))
-        for shape, level in SHAPES.items()
-        for c in wanted
-    }
-    present = {c.name: c for c in wanted if c.missing is None}
+    shapes = {level: shape for shape, level in SHAPES.items()}
 
-    def once(name: str, folder: Path) -> None:
-        contestant = present[name]
-        for shape in SHAPES:
+    def play(contestant: Contestant, folder: Path) -> Iterator[tuple[str, Figures]]:
+        for level, shape in shapes.items():
             if shape not in dict(contestant.lacks):
                 given = max(20, round(count * contestant.share))
-                rows[name, shape].rounds.append(measure(contestant, shape, given, 0, folder))
+                yield level, measure(contestant, shape, given, 0, folder)
 
-    broken = alternate(options.rounds, list(present), once, "question 6")
-    note_broken(rows.values(), broken)
+    rows = contest(
+        options.rounds,
+        "question 6",
+        wanted,
+        shapes,
+        play,
+        lacks=lambda c, level: c.missing or dict(c.lacks).get(shapes[level]),
+    )
     return Table(
         "6-graphs",
         "graphs",
         COLUMNS,
-        list(rows.values()),
+        rows,
         compare="messages_per_second",
     )
 
@@ -111,28 +112,17 @@ def ask_latency(options: Options) -> Table:
     """At a steady rate."""
     seconds = options.pick(tiny=0.02, quick=0.5, middle=1.0, full=3.0)
     wanted = options.chosen(contestants())
-    rows = {
-        (c.name, rate): Row(
-            c.name, f"a line of 10 nodes at {rate:,} messages/s", c.kind, missing=c.missing
-        )
-        for rate in RATES
-        for c in wanted
-    }
-    present = {c.name: c for c in wanted if c.missing is None}
+    levels = {f"a line of 10 nodes at {rate:,} messages/s": rate for rate in RATES}
 
-    def once(name: str, folder: Path) -> None:
-        for rate in RATES:
-            count = round(rate * seconds)
-            found = measure(present[name], LINE, count, rate, folder)
-            rows[name, rate].rounds.append(found)
+    def play(contestant: Contestant, folder: Path) -> Iterator[tuple[str, Figures]]:
+        for level, rate in levels.items():
+            yield level, measure(contestant, LINE, round(rate * seconds), rate, folder)
 
-    broken = alternate(options.rounds, list(present), once, "question 6, latency")
-    note_broken(rows.values(), broken)
     return Table(
         "6-latency",
         "graphs at a steady rate",
         LATENCY,
-        list(rows.values()),
+        contest(options.rounds, "question 6, latency", wanted, levels, play),
         compare="latency_p95_ms",
         better="less",
     )

@@ -6,17 +6,17 @@ to the kernel's buffers of its sockets, divided by N.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 from bench.client import Load
-from bench.contest import Column, Figures, Options, Row, Table, alternate, note_broken
+from bench.contest import Column, Figures, Options, Table, contest
 from bench.contestants.kept import Kept, kept
 from bench.machine import SERVER_CORE
 from bench.noise import Watch
-from bench.server import Broken, Server, free_port, kernel_bytes
+from bench.server import Broken, Server, kernel_bytes, serving
 
 STOPPED_AFTER = 64 * 1024
 """Bytes behind which a stopped reader takes nothing any more."""
@@ -69,33 +69,29 @@ def ask(options: Options) -> Table:
     """Measure it. Each level gets a server of its own."""
     levels = options.pick(tiny=TINY, quick=QUICK, middle=MIDDLE, full=FULL)
     wanted = options.chosen(kept())
-    rows = {
-        (c.name, level.name): Row(
-            c.name, level.name, c.kind, missing=c.missing or c.why(level.kind)
-        )
-        for level in levels
-        for c in wanted
-    }
-    present = {c.name: c for c in wanted if c.missing is None}
+    kinds = {level.name: level.kind for level in levels}
 
-    def once(name: str, folder: Path) -> None:
-        contestant = present[name]
+    def play(contestant: Kept, folder: Path) -> Iterator[tuple[str, Figures]]:
         for number, level in enumerate(levels):
             if contestant.why(level.kind):
                 continue
-            inside, port = folder / str(number), free_port()
-            inside.mkdir()
-            with Server(contestant.command(port, inside), port, inside) as server:
+            with serving(contestant.command, folder / str(number)) as server:
                 given = level.of(contestant.share if level.kind == "stopped reader" else 1.0)
-                rows[name, level.name].rounds.append(measure(contestant, server, given))
+                yield level.name, measure(contestant, server, given)
 
-    broken = alternate(options.rounds, list(present), once, "question 8")
-    note_broken(rows.values(), broken)
+    rows = contest(
+        options.rounds,
+        "question 8",
+        wanted,
+        kinds,
+        play,
+        lacks=lambda contestant, level: contestant.missing or contestant.why(kinds[level]),
+    )
     return Table(
         "8-memory",
         "memory",
         COLUMNS,
-        list(rows.values()),
+        rows,
         compare="held_kb",
         better="less",
     )

@@ -1,8 +1,22 @@
-"""The highest rate of a grid that somebody holds, by bisection."""
+"""The highest rate of a grid that a server holds, by bisection."""
 
 from collections.abc import Callable, Sequence
 
 from bench.contest import Figures
+from bench.machine import SERVER_CORE
+from bench.noise import Watch
+from bench.server import Server
+
+
+def held(
+    server: Server,
+    grid: Sequence[float],
+    at: Callable[[float], Figures],
+    holds: Callable[[Figures], bool],
+) -> Figures:
+    """The figures at the highest rate that it holds ("held" is 0 where there is none)."""
+    watch = Watch(SERVER_CORE, server.cpu_seconds)
+    return highest(grid, at, holds) or {"held": 0.0, "others_share": watch.others()}
 
 
 def highest(

@@ -8,7 +8,8 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from bench.machine import LOAD_CORE, ROOT, SERVER_CORE
@@ -187,3 +188,12 @@ def kernel_bytes(port: int) -> int:
     told = subprocess.run(command, capture_output=True, text=True, check=False).stdout
     found = re.findall(r"skmem:\(r(\d+),rb\d+,t\d+,tb\d+,f(\d+),w(\d+)", told)
     return sum(int(each) for fields in found for each in fields)
+
+
+@contextmanager
+def serving(command: Callable[[int, Path], list[str]], folder: Path) -> Iterator[Server]:
+    """A server on a free port, in that folder (which is made where it is not there)."""
+    folder.mkdir(exist_ok=True)
+    port = free_port()
+    with Server(command(port, folder), port, folder) as server:
+        yield server

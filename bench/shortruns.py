@@ -8,13 +8,13 @@ import json
 import os
 import subprocess
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from bench.client import Load, post
-from bench.contest import Column, Figures, Options, Row, Table, alternate, note_broken
+from bench.contest import Column, Figures, Options, Table, contest
 from bench.contestants.http import NO_PEERS
 from bench.machine import SERVER_CORE, peers_python, python
 from bench.noise import Watch
@@ -83,21 +83,21 @@ def ask(options: Options) -> Table:
     """Measure it."""
     runs = options.pick(tiny=20, quick=500, middle=4_000, full=20_000)
     wanted = options.chosen(contestants())
-    rows = {c.name: Row(c.name, c.level, c.kind, missing=c.missing) for c in wanted}
-    present = {c.name: c for c in wanted if c.missing is None}
 
-    def once(name: str, folder: Path) -> None:
-        contestant = present[name]
+    def play(contestant: Contestant, folder: Path) -> Iterator[tuple[str, Figures]]:
         given = max(AT_A_TIME, round(runs * contestant.share))
-        rows[name].rounds.append(contestant.measure(folder, given))
+        yield contestant.level, contestant.measure(folder, given)
 
-    broken = alternate(options.rounds, list(present), once, "question 7")
-    note_broken(rows.values(), broken)
+    groups = [(level, [c for c in wanted if c.level == level]) for level in (CLIENT, EMBEDDED)]
     return Table(
         "7-shortruns",
         "short runs",
         COLUMNS,
-        list(rows.values()),
+        [
+            row
+            for level, group in groups
+            for row in contest(options.rounds, "question 7", group, [level], play)
+        ],
         compare="runs_per_second",
     )
 

@@ -1,16 +1,15 @@
 """Question 2: 1,000 streams at a steady rate. How old are events when they arrive, what does it
 cost, and up to which rate does that hold?"""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from bench.client import Load, Window
-from bench.contest import Column, Figures, Options, Row, Table, alternate, note_broken
+from bench.contest import Column, Figures, Options, Table, contest
 from bench.contestants.http import Contestant, contestants
-from bench.machine import SERVER_CORE
-from bench.noise import Watch
-from bench.search import highest
-from bench.server import Server, free_port
+from bench.search import held
+from bench.server import Server, serving
 from bench.windows import figures, watched
 
 SPREAD, LATE, SETTLE, SLACK = 1.2, 0.8, 0.3, 0.3
@@ -81,27 +80,18 @@ def ask(options: Options) -> Table:
     """Measure it at the given rates."""
     levels = options.pick(tiny=TINY, quick=QUICK, middle=MIDDLE, full=FULL)
     wanted = [c for c in options.chosen(contestants()) if c.name not in SPARED]
-    rows = {
-        (c.name, level.name): Row(c.name, level.name, c.kind, missing=c.missing)
-        for level in levels
-        for c in wanted
-    }
-    present = {c.name: c for c in wanted if c.missing is None}
 
-    def once(name: str, folder: Path) -> None:
-        contestant, port = present[name], free_port()
-        with Server(contestant.command(port, folder), port, folder) as server:
+    def play(contestant: Contestant, folder: Path) -> Iterator[tuple[str, Figures]]:
+        with serving(contestant.command, folder) as server:
             warm(contestant, server)
             for level in levels:
-                rows[name, level.name].rounds.append(measure(contestant, server, level))
+                yield level.name, measure(contestant, server, level)
 
-    broken = alternate(options.rounds, list(present), once, "question 2")
-    note_broken(rows.values(), broken)
     return Table(
         "2-steady",
         "steady load",
         COLUMNS,
-        list(rows.values()),
+        contest(options.rounds, "question 2", wanted, [each.name for each in levels], play),
         compare="cpu_share",
         better="less",
     )
@@ -115,26 +105,19 @@ def ask_highest(options: Options) -> Table:
     grid = GRID[:2] if options.tiny else GRID
     level = f"{streams:,} streams, p99 below {HELD_MS:g} ms"
     wanted = [c for c in options.chosen(contestants()) if c.name in SEARCHED or c.kind == "limit"]
-    rows = {c.name: Row(c.name, level, c.kind, missing=c.missing) for c in wanted}
-    present = {c.name: c for c in wanted if c.missing is None}
 
-    def once(name: str, folder: Path) -> None:
-        contestant, port = present[name], free_port()
-        with Server(contestant.command(port, folder), port, folder) as server:
+    def play(contestant: Contestant, folder: Path) -> Iterator[tuple[str, Figures]]:
+        with serving(contestant.command, folder) as server:
             warm(contestant, server)
 
             def at(rate: float) -> Figures:
                 found = measure(contestant, server, Level(streams, rate, seconds))
                 return {**found, "held": rate * streams}
 
-            watch = Watch(SERVER_CORE, server.cpu_seconds)
-            found = highest(grid, at, holds)
-            none = {"held": 0.0, "others_share": watch.others()}
-            rows[name].rounds.append(found or none)
+            yield level, held(server, grid, at, holds)
 
-    broken = alternate(options.rounds, list(present), once, "question 2, highest rate")
-    note_broken(rows.values(), broken)
-    return Table("2-highest", "steady load", HIGHEST, list(rows.values()), compare="held")
+    rows = contest(options.rounds, "question 2, highest rate", wanted, [level], play)
+    return Table("2-highest", "steady load", HIGHEST, rows, compare="held")
 
 
 def holds(found: Figures) -> bool:

@@ -1,13 +1,14 @@
 """Question 1: many streams, each its own run, small events as fast as possible."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 from bench.client import Load
-from bench.contest import Column, Figures, Options, Row, Table, alternate, note_broken
+from bench.contest import Column, Figures, Options, Table, contest
 from bench.contestants.http import Contestant, contestants
 from bench.machine import SERVER_CORE
 from bench.noise import Watch
-from bench.server import Server, free_port
+from bench.server import Server, serving
 
 EVENTS = {1: 30_000, 100: 1_000, 1000: 200}
 """Connections, and how many events each of their streams brings (times a contestant's scale)."""
@@ -41,33 +42,22 @@ def ask(options: Options) -> Table:
         for c in options.chosen(contestants())
         if options.among or not options.quick or _in_quick(c)
     ]
-    rows = {
-        (c.name, n): Row(c.name, _level(n), c.kind, missing=c.missing)
-        for n in levels
-        for c in wanted
-    }
-    present = {c.name: c for c in wanted if c.missing is None}
 
-    def once(name: str, folder: Path) -> None:
-        contestant = present[name]
-        port = free_port()
-        with Server(contestant.command(port, folder), port, folder) as server:
+    def play(contestant: Contestant, folder: Path) -> Iterator[tuple[str, Figures]]:
+        with serving(contestant.command, folder) as server:
             _ask(contestant, server, 4, 500)  # warm
             for connections, events in levels.items():
                 alike = options.tiny or connections >= SAME_FOR_ALL
                 count = events if alike else round(events * contestant.scale)
                 if contestant.ready:
                     _ask(contestant, server, 1, count)
-                figures = measure(contestant, server, connections, count)
-                rows[name, connections].rounds.append(figures)
+                yield _level(connections), measure(contestant, server, connections, count)
 
-    broken = alternate(options.rounds, list(present), once, "question 1")
-    note_broken(rows.values(), broken)
     return Table(
         "1-streams",
         "many streams, small events, as fast as possible",
         COLUMNS,
-        list(rows.values()),
+        contest(options.rounds, "question 1", wanted, map(_level, levels), play),
         compare="events_per_cpu_second",
     )
 

@@ -67,7 +67,7 @@ async def main() -> None:
         pen = journal.pen(STEP_PARTIAL, step="tick", item=None, attempt=1, fallback=False)
         for _ in range(asked.events):
             tail.began.append(time.perf_counter())
-            pen.write(time.time_ns())
+            pen(time.time_ns())
             if asked.window == 1:
                 await journal.flush()
             elif journal.crowded:

@@ -101,7 +101,7 @@ class Column:
 @dataclass
 class Table:
     """One question's outcome. `compare` is the figure whose ratios are shown; `better` says
-    whether more is better."""
+    whether more is better; `timed`, whether other work on the machine changes the figures."""
 
     question: str
     title: str
@@ -110,6 +110,7 @@ class Table:
     compare: str
     better: str = "more"
     notes: list[str] = field(default_factory=list)
+    timed: bool = True
 
     def best_peer(self, level: str) -> Row | None:
         """The best peer at a level, by the figure that is compared."""
@@ -120,6 +121,8 @@ class Table:
 
     def disturbed(self) -> tuple[int, int]:
         """How many measurements others disturbed, and of how many."""
+        if not self.timed:
+            return 0, sum(len(r.rounds) for r in self.rows)
         shares = [each["others_share"] for r in self.rows for each in r.rounds]
         return sum(share > LIMIT for share in shares), len(shares)
 

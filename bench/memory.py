@@ -14,8 +14,6 @@ from pathlib import Path
 from bench.client import Load
 from bench.contest import Column, Figures, Options, Table, contest
 from bench.contestants.kept import Kept, kept
-from bench.machine import SERVER_CORE
-from bench.noise import Watch
 from bench.server import Broken, Server, kernel_bytes, serving
 
 STOPPED_AFTER = 64 * 1024
@@ -26,7 +24,6 @@ COLUMNS = (
     Column("process_kb", "in the process, kB", 1),
     Column("kernel_kb", "in socket buffers, kB", 1),
     Column("base_mib", "server without, MiB", 0),
-    Column("others_share", "others on the core", 2),
 )
 
 
@@ -94,6 +91,7 @@ def ask(options: Options) -> Table:
         rows,
         compare="held_kb",
         better="less",
+        timed=False,
     )
 
 
@@ -104,12 +102,10 @@ def measure(contestant: Kept, server: Server, level: Level) -> Figures:
         if level.kind != "stopped reader":  # where it left off, a server might go on for long
             opened(0, max(5, level.few // 4), "warm")
         base, _ = settled(server)
-        watch = Watch(SERVER_CORE, server.cpu_seconds)
         opened(0, level.few, "few")
         few, few_kernel = settled(server)
         opened(level.few, level.many - level.few, "many")
         many, many_kernel = settled(server)
-        others = watch.others()
     more = level.many - level.few
     process, kernel = (many - few) / more, (many_kernel - few_kernel) / more
     return {
@@ -117,7 +113,6 @@ def measure(contestant: Kept, server: Server, level: Level) -> Figures:
         "process_kb": process / 1000,
         "kernel_kb": kernel / 1000,
         "base_mib": base / 2**20,
-        "others_share": others,
     }
 
 

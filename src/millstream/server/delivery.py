@@ -19,7 +19,8 @@ from millstream.engine.follow import Follower
 from millstream.engine.tail import Batch
 from millstream.errors import MillstreamError
 from millstream.events import Segment
-from millstream.server.connection import Connection, Receive, Scope, Send, chunk
+from millstream.server.connection import Connection, Receive, Scope, Send
+from millstream.server.connection import chunk as in_chunk
 from millstream.wire import Wire
 
 log = structlog.get_logger("millstream.delivery")
@@ -169,7 +170,7 @@ class EventStream(Response):
         while not self._gone:
             if self._streams.draining:
                 return await self._taken(send, self._wire.farewell if self._first else b"")
-            if not await self._kept_up(self._connection.room(self._streams.stall_timeout)):
+            if not self._connection.clear and not await self._room():
                 return False
             if not self._follower.ready and self.silent < BEATS:
                 await self._follower.live(self._take)
@@ -225,6 +226,8 @@ class EventStream(Response):
         if more and not chunk:
             return True
         self.silent = 0
+        if more and self._write is not None and self._write(in_chunk(chunk)):
+            return True
         message = {"type": "http.response.body", "body": chunk, "more_body": more}
         sending = self._connection.taken(lambda: send(message), self._streams.stall_timeout)
         try:
@@ -234,6 +237,9 @@ class EventStream(Response):
             self._gone = True
             return False
         return not (more and self._gone)
+
+    async def _room(self) -> bool:
+        return await self._kept_up(self._connection.room(self._streams.stall_timeout))
 
     async def _kept_up(self, waiting: Awaitable[bool]) -> bool:
         kept_up = await waiting
@@ -258,8 +264,8 @@ def _in_chunks(
     """How a wire's bytes are made ready for a connection, once for all who read by it."""
     return (
         f"{wire.name} in chunks",
-        lambda events: chunk(wire.segment(events)),
-        lambda lines: chunk(wire.frames(lines)),
+        lambda events: in_chunk(wire.segment(events)),
+        lambda lines: in_chunk(wire.frames(lines)),
     )
 
 

@@ -93,3 +93,26 @@ def test_a_crawl_that_runs_out_of_time_tells_every_url(guarded: str, site: Local
     assert codes == {0: None, 1: "deadline_exceeded", 2: "deadline_exceeded"}
     assert found[4]["error"]["type"] == "deadline_exceeded"
     assert (found[5]["successful"], found[5]["failed"]) == (1, 2)
+
+
+def test_what_is_refused_has_one_shape(http: httpx.Client, site: LocalSite) -> None:
+    whole = http.post("/crawl", json={"urls": [site.page(1)]})
+    assert whole.headers["x-request-id"] == whole.json()["request_id"]
+    asked = [
+        (405, "GET", "/crawl"),
+        (405, "GET", "/api/v1/crawl/stream"),
+        (405, "DELETE", "/crawl/sse"),
+        (405, "PUT", "/api/v1/stream/deepsearch"),
+        (405, "GET", "/crawl/site"),
+        (426, "GET", "/crawl/ws"),
+        (415, "POST", "/crawl/stream"),
+        (404, "GET", "/crawl/sse/nobody"),
+    ]
+    for status, method, path in asked:
+        answer = http.request(method, path, content=b"x", headers={"Content-Type": "text/plain"})
+        error = answer.json()["error"]
+        assert (answer.status_code, error["status"]) == (status, status), path
+        assert set(error) == {"type", "message", "retryable", "status"}
+        assert answer.headers["access-control-allow-origin"] == "*"
+        assert ("POST" in answer.headers.get("allow", "")) == (status == 405)
+    assert http.head("/crawl/stream").status_code == 405

@@ -308,3 +308,37 @@ def test_pools_in_use_stay_open_and_unused_ones_do_not(steps, most):
         assert all(transport.closed for transport in made)
 
     run_virtual(main())
+
+
+async def test_one_after_another_takes_one_connection_also_through_redirects():
+    async with Site({"/": "there"}) as site, Outgoing(allow=[site.place]) as outgoing:
+        for n in range(5):
+            site.pages[f"/{n}"] = lambda exchange, n=n: exchange.redirect(f"/{n - 1}" if n else "/")
+        for _ in range(3):
+            answer = await outgoing.request("GET", site.url("/4"))
+            assert (answer.body, len(answer.redirects)) == (b"there", 5)
+        assert site.connections == 1
+        together = [outgoing.request("GET", site.url("/")) for _ in range(3)]
+        assert {each.body for each in await asyncio.gather(*together)} == {b"there"}
+        assert site.connections == 3
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(st.booleans(), st.integers(0, 3), st.sampled_from([True, False, None]))))
+def test_what_may_be_http_2_is_shared_and_what_is_not_is_never_used_twice(steps):
+    async def main():
+        pools, held, plain = Pools(Transport), [], False
+        for take, number, multiplexed in steps:
+            if take:
+                lease = await pools.take("https", shareable=True)
+                mine = [each for each in held if each.transport is lease.transport]
+                assert all(each.shared for each in mine)  # those that began before it was known
+                assert lease.shared is not plain
+                held.append(lease)
+            elif held:
+                lease = held.pop(number % len(held))
+                pools.give_back(lease, multiplexed=None if lease.shared is False else multiplexed)
+                plain = plain or (lease.shared and multiplexed is False)
+        await pools.aclose()
+
+    run_virtual(main())

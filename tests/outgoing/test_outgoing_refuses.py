@@ -2,12 +2,15 @@
 
 import asyncio
 from ipaddress import IPv4Address, IPv6Address, ip_address
+from urllib.parse import urlsplit
 
+import httpx
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from millstream import Outgoing, OutgoingError, OutgoingLimits, OutgoingRefused, PolicyError
+from millstream.outgoing import urls
 from millstream.outgoing.addresses import Allowed, why_refused
 from millstream.outgoing.urls import target
 from tests.extract.site_server import NO_TLS, Site
@@ -237,6 +240,16 @@ def test_any_text_is_read_or_refused(text, scheme):
         return
     assert target(found.url, Allowed()) == found
     assert found.host.isascii()
+
+
+@given(
+    st.sampled_from(["http://a.example", "https://1e100.net:8443", "http://x_y.example"]),
+    st.from_regex(urls._PLAIN_REST, fullmatch=True),
+)
+def test_what_is_taken_for_plain_is_what_the_library_makes_of_it(place, rest):
+    read = httpx.URL(place + rest)
+    assert target(place + rest, Allowed()).url == str(read) == place + rest
+    assert (read.host, urlsplit(place + rest).path) == (urlsplit(place).hostname, read.path)
 
 
 def test_limits_say_what_is_wrong():

@@ -212,6 +212,23 @@ async def test_a_place_is_left_whatever_happens():
     with pytest.raises(ValueError, match="mine"), places.place(request()):
         raise ValueError("mine")
     assert len(places) == 0
+    begun = []
+
+    async def make() -> Response:
+        begun.append(len(places))
+        if len(begun) > 1:
+            raise ValueError("not made")
+        return Response()
+
+    made = await places.holding(request(), make)
+    with pytest.raises(RateLimited):
+        await places.holding(request(), make)
+    assert begun == [1]  # for the one that was refused nothing was begun
+    with pytest.raises(OSError, match="gone"):
+        await made({}, None, None)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="not made"):
+        await places.holding(request(), make)
+    assert len(places) == 0
 
 
 # --- served ---------------------------------------------------------------------------------------

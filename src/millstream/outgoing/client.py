@@ -21,7 +21,7 @@ from millstream.outgoing.errors import OutgoingError, OutgoingTimeout
 from millstream.outgoing.failures import told
 from millstream.outgoing.guard import Guard
 from millstream.outgoing.limits import OutgoingLimits
-from millstream.outgoing.pools import Pool, Pools
+from millstream.outgoing.pools import Lease, Pools
 from millstream.outgoing.urls import Target, target
 from millstream.version import __version__
 
@@ -138,29 +138,32 @@ class Outgoing:
 
     # --- one hop ----------------------------------------------------------------------------
 
-    async def pool(self, asked: Target) -> Pool:
-        """The connections to a target's origin."""
+    async def lease(self, asked: Target) -> Lease:
+        """A connection to a target's origin."""
         if self._tls is None:  # reading all the certificates takes a tenth of a second
             self._tls = await asyncio.to_thread(httpx.create_ssl_context, trust_env=False)
         if self._pools is None:
             tls, http2 = self._tls, self._http2
             self._pools = Pools(lambda: self._guard.transport(tls=tls, http2=http2))
-        return await self._pools.take(asked.origin)
+        return await self._pools.take(
+            asked.origin, shareable=self._http2 and asked.scheme == "https"
+        )
 
-    def give_back(self, pool: Pool) -> None:
-        """An answer that came through this pool has been closed."""
+    def give_back(self, lease: Lease, answer: httpx.Response | None) -> None:
+        """An answer that came over this connection has been closed; None: none came."""
         if self._pools is not None:
-            self._pools.give_back(pool)
+            many = None if answer is None else answer.http_version == "HTTP/2"
+            self._pools.give_back(lease, multiplexed=many)
 
     async def send(
-        self, asked: Target, request: httpx.Request, pool: Pool, bounds: OutgoingLimits
+        self, asked: Target, request: httpx.Request, lease: Lease, bounds: OutgoingLimits
     ) -> httpx.Response:
         """One hop: admit it, send it, wait for the head of its answer."""
         clock = asyncio.timeout(bounds.headers)
         try:
             async with clock:
                 await self._guard.admit(asked)
-                response = await pool.transport.handle_async_request(request)
+                response = await lease.transport.handle_async_request(request)
                 response.request = request
                 return response
         except MillstreamError:
@@ -194,7 +197,7 @@ class _Chain:
         self._cookies: httpx.Cookies | None = None
         self._seen: set[tuple[str, str, str]] = set()
         self._answer: httpx.Response | None = None
-        self._pools: list[Pool] = []
+        self._lease: Lease | None = None
 
     async def follow(self, url: str) -> OutgoingStream:
         """Hop by hop. Raises OutgoingError (`redirect_loop`, `too_many_redirects`, …)."""
@@ -208,6 +211,7 @@ class _Chain:
             if hop is None:
                 return answer
             await answer.discard()
+            self._give_back()  # the next hop may well lead to the same server
             passed.append(asked.url)
             if len(passed) > self._bounds.redirects:
                 raise _gives_up(
@@ -226,9 +230,8 @@ class _Chain:
         if step in self._seen:
             raise _gives_up(passed[0], f"its redirects come back to {asked.url}", "redirect_loop")
         self._seen.add(step)
-        pool = await self._outgoing.pool(asked)
-        self._pools.append(pool)
-        self._answer = answer = await self._outgoing.send(asked, request, pool, self._bounds)
+        lease = self._lease = await self._outgoing.lease(asked)
+        self._answer = answer = await self._outgoing.send(asked, request, lease, self._bounds)
         if "set-cookie" in answer.headers:
             if self._cookies is None:
                 self._cookies = httpx.Cookies()
@@ -265,13 +268,17 @@ class _Chain:
 
     async def close(self) -> None:
         """Let go of the answer's connection."""
-        answer, self._answer = self._answer, None
         try:
-            if answer is not None:
-                await answer.aclose()
+            if self._answer is not None:
+                await self._answer.aclose()
         finally:
-            for pool in self._pools:
-                self._outgoing.give_back(pool)
+            self._give_back()
+
+    def _give_back(self) -> None:
+        lease, self._lease = self._lease, None
+        answer, self._answer = self._answer, None
+        if lease is not None:
+            self._outgoing.give_back(lease, answer)
 
 
 def _gives_up(url: str, why: str, code: str) -> OutgoingError:

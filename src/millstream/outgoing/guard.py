@@ -17,13 +17,12 @@ from httpx_secure import httpx_ssrf_protection
 
 from millstream.outgoing.addresses import Address, Allowed, read
 from millstream.outgoing.errors import OutgoingError
+from millstream.outgoing.pools import KEEP_ALIVE
 from millstream.outgoing.urls import Target, refusal
 
 LOOKUP_TTL: Final = 60.0
 """Seconds for which a name that was found good is not looked up again."""
 _NAMES: Final = 4096
-KEEP_ALIVE: Final = 15.0
-"""Seconds for which a connection waits for the next request."""
 
 
 class Guard:
@@ -32,6 +31,7 @@ class Guard:
     def __init__(self, allowed: Allowed) -> None:
         self._allowed = allowed
         self._good: OrderedDict[tuple[str, int], float] = OrderedDict()
+        self._protected: httpx.AsyncHTTPTransport | None = None
 
     async def admit(self, target: Target) -> None:
         """Look the target's name up. Raises OutgoingRefused where any of its addresses is refused,
@@ -72,8 +72,9 @@ class Guard:
         return True
 
     def transport(self, *, tls: ssl.SSLContext, http2: bool) -> httpx.AsyncHTTPTransport:
-        """A pool that connects nowhere else. It reads no proxies from the environment: through
-        one, nobody here would know the address that is connected."""
+        """What holds one connection, or several to one origin, and connects nowhere else. It reads
+        no proxies from the environment: through one, nobody here would know the address that is
+        connected."""
         transport = httpx.AsyncHTTPTransport(
             verify=tls,
             http2=http2,
@@ -82,10 +83,14 @@ class Guard:
                 max_connections=None, max_keepalive_connections=None, keepalive_expiry=KEEP_ALIVE
             ),
         )
-        httpx_ssrf_protection(  # it protects the pool, which is then used without the client
-            httpx.AsyncClient(transport=transport, trust_env=False),
-            check_globally_reachable=False,  # ours says the same and more, and knows exceptions
-            custom_validator=self.connected,
-            dns_cache_ttl=LOOKUP_TTL,
-        )
+        if self._protected is None:
+            httpx_ssrf_protection(  # it protects the pool, which is then used without the client
+                httpx.AsyncClient(transport=transport, trust_env=False),
+                check_globally_reachable=False,  # ours says the same and more; knows exceptions
+                custom_validator=self.connected,
+                dns_cache_ttl=LOOKUP_TTL,
+            )
+            self._protected = transport
+        else:  # the same protection: what one connection learned of a name serves all
+            transport._pool._network_backend = self._protected._pool._network_backend
         return transport

@@ -24,6 +24,8 @@ _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):")
 _AUTHORITY = re.compile(r"//([^/?#]*)")
 _NAME = re.compile(r"[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*")
 _NUMBER = re.compile(r"[0-9]+|0[xX][0-9a-fA-F]*")
+_PLAIN_REST = re.compile(r"(?:/(?!\.)[A-Za-z0-9._~@:,;=+-]*)+(?:\?[A-Za-z0-9._~/@:,;=&+-]*)?")
+"""What may follow a host that no parser would change, or read in another way: most URLs."""
 _DOTS = re.compile("[\u3002\uff0e\uff61]")
 _INSIDE = ("localhost", "local", "internal", "localdomain", "home.arpa", "lan", "intranet", "corp")
 """Names that lead inside by convention (RFC 6761, 6762, 8375; private-use `internal`)."""
@@ -90,6 +92,8 @@ def _check_characters(text: str) -> None:
         raise OutgoingRefused(
             f"a URL of {len(text)} characters; at most {LONGEST}", code="url_invalid"
         )
+    if text.isascii() and text.isprintable() and " " not in text and "\\" not in text:
+        return
     for each in text:
         if each == "\\" or each.isspace() or unicodedata.category(each) in ("Cc", "Cf", "Cs"):
             raise _invalid(text, f"it holds {each!r}, which programs read in different ways")
@@ -189,6 +193,8 @@ def _rebuild(
         place = f"{place}:{port}"
     if not rest.startswith("/"):
         rest = "/" + rest
+    if _PLAIN_REST.fullmatch(rest):
+        return f"{scheme}://{place}{rest}"
     try:
         url = httpx.URL(f"{scheme}://{place}{rest}")
     except (httpx.InvalidURL, UnicodeError) as error:

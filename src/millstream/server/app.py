@@ -36,6 +36,7 @@ from millstream.server.head import Head
 from millstream.server.limiting import Places, RateGate
 from millstream.server.problems import ProblemRoute, guarded
 from millstream.server.service import Service, mounted_at
+from millstream.server.shortcuts import Shortcuts
 from millstream.server.uploads import Limits
 from millstream.settings import Settings
 from millstream.store import Store
@@ -150,6 +151,10 @@ class Millstream:
         return direct.Direct(self.service, self._enter)
 
     @cached_property
+    def _shortcuts(self) -> Shortcuts:
+        return Shortcuts()
+
+    @cached_property
     def router(self) -> APIRouter:
         """All routes, to be included in an application of your own. Its lifespan comes along; where
         that is not run, the first request opens what is needed, and nothing is drained."""
@@ -170,8 +175,10 @@ class Millstream:
         )
         for system in self.systems:
             if system.routes is not None:
-                asked = [Depends(self._come_unknown)] if system.authenticates else opened
-                routes.include_router(system.routes(self), dependencies=asked)
+                enter = self._come_unknown if system.authenticates else self._enter
+                theirs = system.routes(self)
+                self._shortcuts.add(theirs.routes, enter)
+                routes.include_router(theirs, dependencies=[Depends(enter)])
         routes.include_router(self._shared_routes())
         return routes
 
@@ -343,7 +350,8 @@ class Millstream:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI."""
         if scope["type"] == "http":
-            if not self.api.user_middleware and (handle := self._direct.find(scope)):
+            plain = not self.api.user_middleware
+            if plain and (handle := self._direct.find(scope) or self._shortcuts.find(scope)):
                 response = await guarded(handle, Request(scope, receive))
                 del handle  # what this holds on to, every open stream holds
                 await response(scope, receive, send)  # type: ignore[arg-type]

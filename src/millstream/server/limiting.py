@@ -8,7 +8,7 @@ An asker is an owner, or else a client's address. Knows no route.
 import ipaddress
 import math
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import lru_cache
@@ -248,6 +248,18 @@ class Places:
     def hold(self, connection: HTTPConnection | None, response: Any) -> Response:
         """An ASGI response that has a place until it is sent."""
         return Held(response, self.take(connection))
+
+    async def holding(
+        self, connection: HTTPConnection | None, make: Callable[[], Awaitable[Any]]
+    ) -> Response:
+        """The same for a response that is yet to be made: nothing is begun where there is no
+        place."""
+        leave = self.take(connection)
+        try:
+            return Held(await make(), leave)
+        except BaseException:
+            leave()
+            raise
 
     def check(self, connection: HTTPConnection | None = None) -> None:
         """Whether there is a place now: ask before something is begun for a stream."""

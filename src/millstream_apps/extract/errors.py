@@ -27,6 +27,7 @@ TYPES = {
     413: "payload_too_large",
     415: "validation_error",
     422: "validation_error",
+    426: "validation_error",
     429: "rate_limited",
     500: "internal_error",
     502: "fetch_error",
@@ -80,30 +81,49 @@ def response(error: MillstreamError) -> Response:
     return JSONResponse(document, status, headers={**CORS, **headers})
 
 
-class ErrorRoute(APIRoute):
-    """A route whose errors have this system's shape."""
+Handle = Callable[[Request], Coroutine[Any, Any, Response]]
 
-    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+
+def refusal(status: int, message: str, headers: Mapping[str, str]) -> Response:
+    """A request that is refused as it stands."""
+    document = shape(TYPES.get(status, "validation_error"), message, status)
+    return JSONResponse(document, status, headers={**CORS, **headers})
+
+
+class ErrorRoute(APIRoute):
+    """A route whose errors have this system's shape. One without parameters takes the request
+    alone, so that it can be served directly (see `millstream.server.shortcuts`)."""
+
+    def get_route_handler(self) -> Handle:
         """The handler, with errors caught."""
         handle = super().get_route_handler()
 
-        async def guarded(request: Request) -> Response:
-            try:
-                return await handle(request)
-            except MillstreamError as error:
-                return response(error)
-            except RequestValidationError as error:
-                said = "; ".join(f"{e['loc'][-1]}: {e['msg']}" for e in error.errors())
-                return JSONResponse(shape("validation_error", said, 400), 400, headers=CORS)
-            except HTTPException as error:
-                kind = TYPES.get(error.status_code, "internal_error")
-                document = shape(kind, str(error.detail), error.status_code)
-                return JSONResponse(document, error.status_code, headers=CORS)
-            except ClientDisconnect:  # in the middle of its body; nobody reads this
-                return JSONResponse(shape("validation_error", "the body ended early", 400), 400)
-            except Exception:
-                log.exception("request_failed", path=request.url.path)
-                said = "something went wrong here; it is in our log"
-                return JSONResponse(shape("internal_error", said, 500), 500, headers=CORS)
+        async def caught(request: Request) -> Response:
+            return await guarded(handle, request)
 
-        return guarded
+        return caught
+
+    async def direct(self, request: Request) -> Response:
+        """The same past the framework."""
+        return await guarded(self.endpoint, request)
+
+
+async def guarded(handle: Handle, request: Request) -> Response:
+    """The handler's response, or its error in this system's shape."""
+    try:
+        return await handle(request)
+    except MillstreamError as error:
+        return response(error)
+    except RequestValidationError as error:
+        said = "; ".join(f"{e['loc'][-1]}: {e['msg']}" for e in error.errors())
+        return JSONResponse(shape("validation_error", said, 400), 400, headers=CORS)
+    except HTTPException as error:
+        kind = TYPES.get(error.status_code, "internal_error")
+        document = shape(kind, str(error.detail), error.status_code)
+        return JSONResponse(document, error.status_code, headers=CORS)
+    except ClientDisconnect:  # in the middle of its body; nobody reads this
+        return JSONResponse(shape("validation_error", "the body ended early", 400), 400)
+    except Exception:
+        log.exception("request_failed", path=request.url.path)
+        said = "something went wrong here; it is in our log"
+        return JSONResponse(shape("internal_error", said, 500), 500, headers=CORS)

@@ -5,6 +5,8 @@ the page it is given.
 """
 
 import asyncio
+import gc
+import os
 import time
 
 from msgspec import Struct, structs
@@ -17,12 +19,18 @@ from millstream_apps.extract.reading.head import read_head
 from millstream_apps.extract.reading.models import Ask, Chunking, Document, Head, Read
 from millstream_apps.extract.settings import ExtractSettings
 from millstream_apps.extract.slots import Slots
+from millstream_apps.extract.turns import Turns
 from millstream_apps.extract.urls import fault
 
 FETCHING = "url.fetching"
 """The event that says that a URL has a place and is being fetched."""
 
 NO_BROWSER = "rendering was asked for, and no browser is configured: set EXTRACT_CHROMIUM"
+
+COLLECT = (50_000, 20, 50)
+"""How seldom these look for garbage that references keep alive: a page leaves hardly any."""
+READERS_NICE = 5
+"""How much the processes that read pages make way for the one that serves."""
 
 TIMEOUT, REFUSED = "url_timeout", "url_refused"
 
@@ -60,7 +68,7 @@ class Reader:
         browser: Browser | None = None,
     ) -> None:
         self.fetcher, self.slots, self._settings = fetcher, slots, settings
-        self.browser = browser
+        self.browser, self._turns = browser, Turns()
 
     async def aclose(self) -> None:
         """Let go of connections and files."""
@@ -76,6 +84,7 @@ class Reader:
             async with self.slots.place(
                 run, item, places=options.concurrency, seconds=seconds
             ) as left:
+                await self._turns.take(run)
                 context.emit(FETCHING, {"url": target.url})
                 page = await self._fetched(target.url, options, left)
         except StepError as error:
@@ -137,10 +146,15 @@ class Reader:
 
 
 def warm_up() -> None:
-    """Load what the first page would wait for, this module with all that it needs among it."""
+    """Load what the first page would wait for, this module with all that it needs among it. From
+    then on this process makes way for others: the server's, above all, which everybody waits for.
+    """
     from millstream_apps.extract.reading import document as reader
 
     reader.warm_up()
+    gc.freeze()  # what is there now stays
+    gc.set_threshold(*COLLECT)
+    os.nice(READERS_NICE)
 
 
 def _read(page: Page) -> Read:

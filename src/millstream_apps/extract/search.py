@@ -5,8 +5,11 @@ The providers are the operator's own choice and may lie inside the network; what
 judged like any other URL, before it is fetched.
 """
 
+import asyncio
 import re
+import ssl
 from collections.abc import AsyncIterator, Mapping
+from functools import cache
 from typing import Any, Protocol
 
 import httpx
@@ -72,7 +75,7 @@ class Serper:
         body: dict[str, Any] = {"q": asked.query, "num": min(asked.limit, 10)}
         body |= {"gl": asked.country.lower()} if asked.country else {}
         body |= {"hl": asked.locale} if asked.locale else {}
-        async with _client(self._timeout) as client:
+        async with await _client(self._timeout) as client:
             found = Found(asked.limit)
             for page in range(1, MOST_PAGES + 1):
                 headers = {"X-API-KEY": self._key}
@@ -87,7 +90,9 @@ class Serper:
 
 
 class SearxNG:
-    """A SearxNG instance: GET /search?format=json; `results` lists {title, url, content}."""
+    """A SearxNG instance: GET /search?format=json; `results` lists {title, url, content}, and
+    `unresponsive_engines` pairs of an engine and what ailed it. JSON has to be among the
+    instance's `search.formats`; where it is not, it answers 403."""
 
     name = "searxng"
 
@@ -96,8 +101,8 @@ class SearxNG:
 
     async def find(self, asked: SearchBody) -> AsyncIterator[Target]:
         """See `SearchProvider`."""
-        language = asked.locale or "all"
-        async with _client(self._timeout) as client:
+        language = language_of(asked)
+        async with await _client(self._timeout) as client:
             found = Found(asked.limit)
             for page in range(1, MOST_PAGES + 1):
                 query = {
@@ -108,10 +113,29 @@ class SearxNG:
                 }
                 request = client.build_request("GET", self._url, params=query)
                 answer = await _answer(client, request, self.name)
-                for target in found.fresh(answer.get("results"), "url", "content"):
+                fresh = found.fresh(answer.get("results"), "url", "content")
+                if not fresh and page == 1:
+                    self._check_engines(answer.get("unresponsive_engines"))
+                for target in fresh:
                     yield target
                 if found.over:
                     return
+
+    def _check_engines(self, unresponsive: Any) -> None:
+        """That nothing was found is no answer where engines failed. Raises StepError."""
+        if isinstance(unresponsive, list) and unresponsive:
+            ailed = [" ".join(map(str, e)) if isinstance(e, list) else str(e) for e in unresponsive]
+            said = f"{self.name} found nothing, and these engines failed: {', '.join(ailed)[:300]}"
+            raise StepError(said, code="search_failed")
+
+
+def language_of(asked: SearchBody) -> str:
+    """The language of a search as SearxNG names it: `all`, `en` or `en-GB`."""
+    if not asked.locale:
+        return "all"
+    locale = asked.locale.replace("_", "-")
+    named = asked.country is not None and len(asked.country) == 2 and "-" not in locale
+    return f"{locale}-{asked.country.upper()}" if named and asked.country else locale
 
 
 class Found:
@@ -136,8 +160,15 @@ class Found:
         return targets
 
 
-def _client(timeout: float) -> httpx.AsyncClient:
-    return httpx.AsyncClient(timeout=timeout, follow_redirects=False)
+async def _client(timeout: float) -> httpx.AsyncClient:
+    tls = await asyncio.to_thread(_tls)
+    return httpx.AsyncClient(timeout=timeout, follow_redirects=False, verify=tls)
+
+
+@cache
+def _tls() -> ssl.SSLContext:
+    """Reading all the certificates takes a tenth of a second: once will do, and not in the loop."""
+    return httpx.create_ssl_context()
 
 
 async def _answer(
@@ -153,6 +184,8 @@ async def _answer(
     if response.status_code != 200:
         again = response.status_code >= 500 or response.status_code == 429
         said = f"the search provider {name} answered {response.status_code}"
+        if response.status_code == 403 and name == SearxNG.name:
+            said += "; is json among the `search.formats` of its settings?"
         raise StepError(said, code="search_failed", retryable=again)
     try:
         found = response.json()

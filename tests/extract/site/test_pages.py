@@ -5,7 +5,10 @@ import gzip
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from selectolax.lexbor import LexborHTMLParser
 
+from millstream_apps.extract.reading.bounds import parses_well
+from millstream_apps.extract.site import pages
 from millstream_apps.extract.site.pages import links_of, sitemap
 
 
@@ -29,16 +32,32 @@ def test_a_page_may_lead_nowhere(said):
     assert links_of(html, "http://s.test/", obey=False) == ["http://s.test/x"]
 
 
+def test_a_page_that_nests_too_deeply_is_not_parsed_whole(monkeypatch):
+    parsed: list[str] = []
+
+    def parser(html: str) -> LexborHTMLParser:
+        parsed.append(html)
+        return LexborHTMLParser(html)
+
+    monkeypatch.setattr(pages, "LexborHTMLParser", parser)
+    links = '<a href="1">1</a><b><A HREF=2>2</A><a rel="nofollow" href="ad">3</a>'
+    for html in (links, "<div>" * 30_000 + links):
+        found = links_of(f'<head><base href="/b/"></head>{html}', "http://s.test/")
+        assert found == ["http://s.test/b/1", "http://s.test/b/2"]
+        assert links_of(f'<meta name="robots" content="nofollow">{html}', "http://s.test/") == []
+    assert all(map(parses_well, parsed))
+
+
 URLSET = b"""<?xml version="1.0"?><urlset xmlns="http://www.sitemaps.org/schemas/sitemap/0.9">
 <url><loc> http://s.test/1 </loc><lastmod>2024-01-01</lastmod></url>
 <url><loc><![CDATA[http://s.test/2?a&b]]></loc></url></urlset>"""
 
 
 def test_sitemaps():
-    pages = ["http://s.test/1", "http://s.test/2?a&b"]
-    assert sitemap(URLSET) == (pages, [])
-    assert sitemap(gzip.compress(URLSET)) == (pages, [])
-    assert sitemap(URLSET[:-12]) == (pages, [])
+    named = ["http://s.test/1", "http://s.test/2?a&b"]
+    assert sitemap(URLSET) == (named, [])
+    assert sitemap(gzip.compress(URLSET)) == (named, [])
+    assert sitemap(URLSET[:-12]) == (named, [])
     index = b"<sitemapindex><sitemap><loc>http://s.test/a.xml</loc></sitemap></sitemapindex>"
     assert sitemap(index) == ([], ["http://s.test/a.xml"])
     assert sitemap(b"\xef\xbb\xbfhttp://s.test/t\nnot a url\n") == (["http://s.test/t"], [])

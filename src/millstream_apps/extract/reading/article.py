@@ -8,7 +8,7 @@ call gives both plain text and Markdown.
 import logging
 from collections.abc import Iterator
 
-from lxml.etree import strip_tags
+from lxml.etree import strip_tags, tostring
 from lxml.html import HtmlElement
 from trafilatura import bare_extraction, load_html
 from trafilatura.utils import normalize_unicode
@@ -22,6 +22,16 @@ logging.getLogger("htmldate").setLevel(logging.CRITICAL)
 
 WAYS = ("quick", "precise", "balanced", "generous")
 """In the order of their precision. None takes comments: they are not the article."""
+
+_AROUND = {
+    **dict.fromkeys(("p", "head", "quote"), (" ", "\n")),
+    **dict.fromkeys(("list", "table"), ("\n", "\n")),
+    "item": ("- ", "\n"),
+    "row": ("\n| ", "\n"),
+    "cell": ("", " | "),
+    "lb": ("", "\n"),
+}
+"""What stands before and behind each kind of block in plain text."""
 
 PROSE = 80
 """Characters of a paragraph that surely is running text."""
@@ -56,9 +66,22 @@ class Source:
         for reference in body.iter("ref"):  # cheaper than to have all of the page's made absolute
             reference.set("target", absolute(self._url, reference.get("target")) or "")
         markdown = xmltotxt(body, True)
-        strip_tags(body, "ref", "graphic")
-        text = normalize_unicode(xmltotxt(body, False)).strip()
+        text = plain_text(body)
         return Article(text, markdown.strip(), way) if text else Article()
+
+
+def plain_text(body: HtmlElement) -> str:
+    """The text of an extracted body: a line for each paragraph, `- ` before items, `|` between
+    cells. Takes the body to pieces. (The library's own way costs as much again as its Markdown.)"""
+    strip_tags(body, "ref", "graphic", "hi", "del")
+    for block in body.iter("p", "head", "quote", "item", "list", "row", "table", "lb", "cell"):
+        before, after = _AROUND[block.tag]
+        block.text = before + (block.text or "")
+        block.tail = after + (block.tail or "")
+    text = tostring(body, method="text", encoding="unicode", with_tail=False)
+    has_code = next(body.iter("code"), None) is not None  # whose indentation is part of it
+    trimmed = (line.rstrip() if has_code else " ".join(line.split()) for line in text.split("\n"))
+    return normalize_unicode("\n".join(line for line in trimmed if line)).strip()
 
 
 def rejoin(tree: HtmlElement) -> None:

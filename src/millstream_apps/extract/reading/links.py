@@ -11,6 +11,18 @@ from millstream_apps.extract.reading.addresses import absolute
 
 MOST = 5000
 
+
+class Link(msgspec.Struct):
+    """One link, in the shape that clients know."""
+
+    url: str
+    text: str
+    rel: str
+    hreflang: str
+
+
+_encode = msgspec.json.Encoder().encode
+
 LISTS = ".tags, .tag-list, .post-tags, .article-tags"
 TAGS = 'a[rel~="tag"], .category, .post-category'
 # No selector here asks for what stands anywhere below something: on a page that nests deeply that
@@ -23,24 +35,15 @@ HOME = {"home", "start", "accueil", "startseite", "inicio", "início"}
 def links_of(tree: LexborHTMLParser, base: str, canonical: str | None) -> list[str]:
     """Every link in the page's order, as a JSON object in text: url, text (as it stands in the
     markup), rel, hreflang; last `canonical:<url>`. Other schemes than http(s) are left out."""
-    found = [
-        _link(url, node)
-        for node in tree.css("a[href], area[href]")[:MOST]
-        if (url := absolute(base, node.attributes.get("href")))
-    ]
+    found: list[str] = []
+    for node in tree.css("a[href], area[href]")[:MOST]:
+        told = node.attributes  # made anew each time it is asked for
+        url = absolute(base, told.get("href"))
+        if url:
+            said = node.text().strip() or (told.get("alt") or "").strip()
+            link = Link(url, said, told.get("rel") or "", told.get("hreflang") or "")
+            found.append(_encode(link).decode())
     return [*found, f"canonical:{canonical}"] if canonical else found
-
-
-def _link(url: str, node: LexborNode) -> str:
-    told = node.attributes
-    said = node.text().strip() or (told.get("alt") or "").strip()
-    fields = {
-        "url": url,
-        "text": said,
-        "rel": told.get("rel") or "",
-        "hreflang": told.get("hreflang") or "",
-    }
-    return msgspec.json.encode(fields).decode()
 
 
 def media_of(tree: LexborHTMLParser, base: str, open_graph: Mapping[str, str]) -> list[str]:

@@ -1,5 +1,6 @@
 """Site: what a page and a sitemap lead to. Pure: text in, URLs out."""
 
+import re
 import zlib
 from collections.abc import Iterator
 from typing import Final, cast
@@ -8,17 +9,22 @@ from xml.etree.ElementTree import Element, ParseError, XMLPullParser
 
 from selectolax.lexbor import LexborHTMLParser
 
+from millstream_apps.extract.reading.bounds import parses_well
+
 MOST_LINKS: Final = 5_000
 MOST_LOCATIONS: Final = 50_000
 """As the sitemap protocol says (sitemaps.org), with the next line."""
 LARGEST: Final = 50 * 2**20
+_LEADING: Final = re.compile(r"<(?:a|area|base|link|meta)\b[^<>]*>", re.IGNORECASE)
+"""The tags that lead somewhere, or say that nothing does."""
 _FRAGMENTS: Final = ("#", "javascript:", "mailto:", "tel:", "data:", "blob:")
 
 
 def links_of(html: str, url: str, *, obey: bool = True) -> list[str]:
     """What a page links to, joined to its base, in order. `obey`: links and pages that say
-    `nofollow` lead nowhere."""
-    tree = LexborHTMLParser(html)
+    `nofollow` lead nowhere. Of a page that nests so deeply that parsing it would take minutes, only
+    the tags that matter are parsed."""
+    tree = LexborHTMLParser(html if parses_well(html) else "".join(_LEADING.findall(html)))
     if obey and _says_nofollow(tree):
         return []
     base = _base(tree, url)

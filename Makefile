@@ -5,6 +5,8 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PEERS  := .venv-bench
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+# The tests start many processes of ours: none should have to compile us anew.
+PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-long lint bench lock clean
@@ -31,10 +33,10 @@ demo: $(VENV)/run.stamp ## serve all systems and stream a sample batch (ONCE=1: 
 	@$(BIN)/python -m examples.demo $(if $(ONCE),--once)
 
 test: $(VENV)/dev.stamp lint ## lint, types, and every test but the long ones
-	@$(BIN)/python -m pytest -m "not long"
+	@$(PYTEST) -n 2 --dist loadfile --no-loadscope-reorder -m "not long"
 
-test-long: $(VENV)/dev.stamp ## every test, the long forms too
-	@$(BIN)/python -m pytest
+test-long: $(VENV)/dev.stamp ## every test, the long forms too, properties with ten times the examples
+	@$(PYTEST) --hypothesis-profile=thorough
 
 lint: $(VENV)/dev.stamp ## ruff and pyright
 	@$(BIN)/ruff check .

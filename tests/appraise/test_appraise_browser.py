@@ -37,6 +37,6 @@ def test_a_photo_becomes_cards_and_a_page(
         )
         link = page.evaluate("document.querySelector('.pin-pages a').href")
         page.go(link)
-        page.wait("document.querySelector('h1')?.textContent === 'Star of the <North>'")
-        page.wait("[...document.images].length === 2 && document.images[0].naturalWidth > 0")
+        page.wait_outside("document.querySelector('h1')?.textContent === 'Star of the <North>'")
+        page.wait_outside("document.images.length === 2 && document.images[0].naturalWidth > 0")
         assert page.hosts() == {"127.0.0.1"}

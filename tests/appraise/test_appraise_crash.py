@@ -1,9 +1,7 @@
 """A server that dies after it wrote a record: the next one goes on, and there is one record."""
 
 import json
-import os
 import subprocess
-import sys
 from contextlib import suppress
 from pathlib import Path
 
@@ -11,25 +9,13 @@ import httpx
 
 from millstream_apps.appraise.records import Records
 from tests.appraise.conftest import PHONE, body, by_type, lines
-
-PROJECT = Path(__file__).resolve().parents[2]
+from tests.serving_process import start_server, stop_server
 
 
 def serve(folder: Path) -> tuple[subprocess.Popen[str], str]:
     """A server process and its address."""
-    serving = [sys.executable, "-m", "millstream", "serve", "tests.appraise.served_app:app"]
-    process = subprocess.Popen(
-        [*serving, "--port", "0", "--store", f"sqlite:///{folder}/store.db"],
-        cwd=PROJECT,
-        env={**os.environ, "APPRAISE_TEST_MARK": str(folder / "mark")},
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stderr is not None
-    for line in process.stderr:
-        if " at http" in line:
-            return process, line.split(" at ")[1].split()[0]
-    raise AssertionError(f"the server did not start: {process.wait()}")
+    mark = str(folder / "mark")
+    return start_server("tests.appraise.served_app:app", folder, APPRAISE_TEST_MARK=mark)
 
 
 def read(http: httpx.Client, method: str, path: str, **more) -> list[dict]:
@@ -64,5 +50,4 @@ def test_one_record_whenever_the_server_dies(tmp_path, catalogue):
             assert again[-1]["id"] == written.id
         assert records.count() == 1
     finally:
-        process.terminate()
-        process.communicate(timeout=30)
+        stop_server(process)

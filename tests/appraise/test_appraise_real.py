@@ -16,8 +16,8 @@ from examples.pins.photographs import photograph
 from tests.appraise.conftest import PHONE, by_type, lines
 from tests.appraise.drawn import drawn_pin
 from tests.appraise.test_appraise_catalogue_routes import form
+from tests.serving_process import PROJECT, start_server, stop_server
 
-PROJECT = Path(__file__).resolve().parents[2]
 MILLSTREAM = [sys.executable, "-m", "millstream"]
 KNOWN, LATER, UNKNOWN = range(8), 40, 41
 
@@ -64,19 +64,10 @@ def folder(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def url(folder: Path) -> Iterator[str]:
-    process = subprocess.Popen(
-        [*MILLSTREAM, "serve", "millstream_apps.appraise:app", "--port", "0"],
-        cwd=PROJECT,
-        env=environment(folder),
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stderr is not None
-    started = next((line for line in process.stderr if " at http" in line), None)
-    assert started is not None, "the server did not start"
-    yield started.split(" at ")[1].split()[0]
-    process.terminate()
-    _, logged = process.communicate(timeout=30)
+    app = "millstream_apps.appraise:app"
+    process, address = start_server(app, folder, **environment(folder))
+    yield address
+    logged = stop_server(process)
     assert "Traceback" not in logged, logged
 
 

@@ -5,6 +5,7 @@ import json
 import random
 import time
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,12 @@ def _warm() -> None:
 
 def read(picture: bytes) -> DecklistResponse:
     return assemble(scan(picture), MATCHER)
+
+
+@cache
+def sample_scan(name: str) -> Scan:
+    """A shipped sample's scan, made once for all tests that only look at it."""
+    return scan((drawing.SAMPLES / name).read_bytes())
 
 
 def cards(response: DecklistResponse) -> dict[str, list[tuple[str, int, str, str]]]:
@@ -106,7 +113,7 @@ def test_a_real_screenshot_stitched_with_an_overlap(upto: int, again: int) -> No
 
 @pytest.mark.parametrize("name", SAMPLES)
 def test_a_shipped_sample_is_read_without_a_mistake(name: str) -> None:
-    check(read((drawing.SAMPLES / name).read_bytes()), SAMPLES[name])
+    check(assemble(sample_scan(name), MATCHER), SAMPLES[name])
 
 
 def test_the_shipped_samples_stay_small_and_complete() -> None:
@@ -118,8 +125,8 @@ def test_the_shipped_samples_stay_small_and_complete() -> None:
 
 def test_a_picture_takes_less_than_three_seconds_of_one_core() -> None:
     picture = (drawing.SAMPLES / "deck-01.jpg").read_bytes()
-    times = []
-    for _ in range(3):
+    times = [float("inf")]
+    while min(times) >= 3 and len(times) <= 3:  # on a busy machine it may be another's time
         start = time.process_time()
         read(picture)
         times.append(time.process_time() - start)
@@ -127,9 +134,8 @@ def test_a_picture_takes_less_than_three_seconds_of_one_core() -> None:
 
 
 def test_a_scan_is_plain_json_and_the_same_every_time() -> None:
-    picture = (drawing.SAMPLES / "deck-03.jpg").read_bytes()
-    first, second = scan(picture), scan(picture)
-    assert first == second
+    first = sample_scan("deck-03.jpg")
+    assert first == scan((drawing.SAMPLES / "deck-03.jpg").read_bytes())
     back = msgspec.json.decode(msgspec.json.encode(first), type=Scan)
     assert back == first
     assert assemble(back, TABLE) == assemble(first, MATCHER)
@@ -137,9 +143,9 @@ def test_a_scan_is_plain_json_and_the_same_every_time() -> None:
 
 
 def test_the_id_depends_on_the_bytes_alone() -> None:
-    one, other = ((drawing.SAMPLES / f"deck-0{n}.jpg").read_bytes() for n in (3, 9))
-    ids = {read(one).decklist_id, read(one).decklist_id, read(other).decklist_id}
-    assert len(ids) == 2
+    one, other = (assemble(sample_scan(f"deck-0{n}.jpg"), MATCHER).decklist_id for n in (3, 9))
+    again = read((drawing.SAMPLES / "deck-03.jpg").read_bytes()).decklist_id
+    assert one == again != other
 
 
 @pytest.mark.parametrize("cut", [60, 300, 1000])

@@ -1,23 +1,33 @@
-"""The contract that this system's clients rely on, over a real socket: routes, shapes, messages."""
+"""The contract that this system's clients rely on, over a real socket: routes, shapes, messages.
 
+How well pictures are read is not asked here: most are the upper part of a sample, read sooner.
+"""
+
+import io
 import json
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from PIL import Image
 
-from tests.decklists.conftest import SAMPLES, start_server, stop_server
-
-DECK = SAMPLES / "deck-03.jpg"
-OTHER = SAMPLES / "deck-08.jpg"
-TRUTH = json.loads((SAMPLES / "truth.json").read_text(encoding="utf-8"))
+from tests.decklists.conftest import APP, SAMPLES
+from tests.serving_process import start_server, stop_server
 
 File = tuple[str, bytes, str]
 
 
-def picture(path: Path = DECK, name: str | None = None) -> File:
-    return (name or path.name, path.read_bytes(), "image/jpeg")
+def upper_part(name: str, height: int) -> File:
+    """A sample as far as its header, its legend and the first whole rows of cards go."""
+    image = Image.open(SAMPLES / name)
+    out = io.BytesIO()
+    image.crop((0, 0, image.width, height)).save(out, "JPEG", quality=85)
+    return (name, out.getvalue(), "image/jpeg")
+
+
+DECK, OTHER = upper_part("deck-03.jpg", 1120), upper_part("deck-08.jpg", 1120)
+CUT: File = ("cut.jpg", DECK[1][:20_000], "image/jpeg")
 
 
 def batch(*files: File) -> list[tuple[str, File]]:
@@ -39,7 +49,7 @@ def blocks(text: str) -> list[tuple[str, dict[str, Any]]]:
 
 def test_one_picture(http: httpx.Client) -> None:
     for base in ("/api", "/api/v1"):
-        answer = http.post(f"{base}/process", files={"file": picture()})
+        answer = http.post(f"{base}/process", files={"file": DECK})
         assert answer.status_code == 200
         deck = answer.json()
         assert set(deck) == {
@@ -70,7 +80,7 @@ def test_one_picture(http: httpx.Client) -> None:
 
 
 def test_one_picture_as_a_stream(http: httpx.Client) -> None:
-    answer = http.post("/api/process-stream", files={"file": picture()})
+    answer = http.post("/api/process-stream", files={"file": DECK})
     events = blocks(answer.text)
     assert [(name, data.get("status")) for name, data in events] == [
         ("progress", "starting"),
@@ -92,7 +102,7 @@ def test_one_bad_picture_as_a_stream(http: httpx.Client) -> None:
 
 
 def test_batch_stream_headers_order_and_numbers(http: httpx.Client) -> None:
-    answer = http.post("/api/process-batch-stream", files=batch(picture(), picture(OTHER)))
+    answer = http.post("/api/process-batch-stream", files=batch(DECK, OTHER))
     assert answer.headers["content-type"].startswith("text/event-stream")
     assert answer.headers["cache-control"] == "no-cache"
     assert answer.headers["x-accel-buffering"] == "no"
@@ -129,14 +139,14 @@ def test_batch_stream_headers_order_and_numbers(http: httpx.Client) -> None:
             "validation",
             "File size (12.0MB) exceeds maximum (10MB)",
         ),
-        (("cut.jpg", DECK.read_bytes()[:20_000], "image/jpeg"), "processing", None),
+        (CUT, "processing", None),
     ],
     ids=["text", "fake", "oversized", "truncated"],
 )
 def test_a_bad_file_leaves_its_neighbours_alone(
     http: httpx.Client, file: File, kind: str, said: str | None
 ) -> None:
-    answer = http.post("/api/v1/process-batch-stream", files=batch(file, picture()))
+    answer = http.post("/api/v1/process-batch-stream", files=batch(file, DECK))
     events = blocks(answer.text)
     errors = [data for name, data in events if name == "error"]
     assert len(errors) == 1
@@ -166,22 +176,22 @@ def test_single_refusals(http: httpx.Client) -> None:
     missing = http.post("/api/process")
     assert missing.status_code == 422
     assert missing.json()["detail"][0]["loc"] == ["body", "file"]
-    other = http.post("/api/process", files={"picture": picture()})
+    other = http.post("/api/process", files={"picture": DECK})
     assert other.status_code == 422
 
 
 def test_batch_limits(http: httpx.Client) -> None:
-    many = http.post("/api/process-batch", files=batch(*[picture()] * 15))
+    many = http.post("/api/process-batch", files=batch(*[DECK] * 15))
     assert (many.status_code, many.json()) == (
         400,
         {"detail": "Maximum 10 images per batch (received 15)"},
     )
-    assert http.post("/api/process-batch-stream", files=batch(*[picture()] * 11)).status_code == 400
+    assert http.post("/api/process-batch-stream", files=batch(*[DECK] * 11)).status_code == 400
     assert http.post("/api/process-batch-stream").status_code == 422
 
 
 def test_batch_as_one_json(http: httpx.Client) -> None:
-    files = batch(picture(), ("a.txt", b"a", "text/plain"), picture(OTHER))
+    files = batch(DECK, ("a.txt", b"a", "text/plain"), OTHER)
     report = http.post("/api/process-batch", files=files).json()
     assert (report["total"], report["successful"], report["failed"]) == (3, 2, 1)
     assert report["average_accuracy"] == 100
@@ -190,11 +200,11 @@ def test_batch_as_one_json(http: httpx.Client) -> None:
 
 
 def test_fast_needs_to_be_enabled(http: httpx.Client) -> None:
-    assert http.post("/api/process-batch-fast", files=batch(picture())).status_code == 400
+    assert http.post("/api/process-batch-fast", files=batch(DECK)).status_code == 400
 
 
 def test_save_needs_a_main_service(http: httpx.Client) -> None:
-    answer = http.post("/api/process-and-save?owner=me&format_id=1", files={"file": picture()})
+    answer = http.post("/api/process-and-save?owner=me&format_id=1", files={"file": DECK})
     assert answer.status_code == 503
 
 
@@ -217,7 +227,7 @@ def test_health_and_stats(http: httpx.Client) -> None:
 
 
 def test_resume_gives_exactly_the_rest(http: httpx.Client) -> None:
-    answer = http.post("/api/process-batch-stream", files=batch(picture(), picture(OTHER)))
+    answer = http.post("/api/process-batch-stream", files=batch(DECK, OTHER))
     run = answer.headers["location"].rsplit("/", 1)[1]
     whole = answer.text
     ids = [line[4:] for line in whole.split("\n") if line.startswith("id: ")]
@@ -228,20 +238,20 @@ def test_resume_gives_exactly_the_rest(http: httpx.Client) -> None:
 
 
 def test_retry_only_what_failed(http: httpx.Client) -> None:
-    files = batch(picture(), ("cut.jpg", DECK.read_bytes()[:20_000], "image/jpeg"))
+    files = batch(DECK, CUT)
     first = http.post("/api/process-batch-stream", files=files)
     run = first.headers["location"].rsplit("/", 1)[1]
     second = http.post(f"/api/v1/batches/{run}/retry")
     events = blocks(second.text)
     assert {data.get("filename") for name, data in events if name != "complete"} == {"cut.jpg"}
     assert events[-1][1]["total"] == 1
-    clean = http.post("/api/process-batch-stream", files=batch(picture()))
+    clean = http.post("/api/process-batch-stream", files=batch(DECK))
     nothing = http.post(f"/api{clean.headers['location'].replace('/runs', '/batches')}/retry")
     assert nothing.status_code == 400
 
 
 def test_export(http: httpx.Client) -> None:
-    answer = http.post("/api/process-batch-stream", files=batch(picture()))
+    answer = http.post("/api/process-batch-stream", files=batch(DECK))
     run = answer.headers["location"].rsplit("/", 1)[1]
     deck = http.get(f"/api/v1/batches/{run}/decklists/0").json()
     text = http.get(f"/api/v1/batches/{run}/decklists/0?format=text").text
@@ -256,7 +266,7 @@ def test_export(http: httpx.Client) -> None:
 def test_idempotency_key_makes_one_run(http: httpx.Client) -> None:
     headers = {"Idempotency-Key": "once"}
     locations = {
-        http.post("/api/process-batch-stream", files=batch(picture()), headers=headers).headers[
+        http.post("/api/process-batch-stream", files=batch(DECK), headers=headers).headers[
             "location"
         ]
         for _ in range(2)
@@ -266,7 +276,8 @@ def test_idempotency_key_makes_one_run(http: httpx.Client) -> None:
 
 def test_first_result_comes_before_the_second_picture_is_done(http: httpx.Client) -> None:
     """Seen in the run's own log: positions tell what came before what."""
-    files = batch(*[picture(path) for path in sorted(SAMPLES.glob("*.jpg"))])
+    whole = [path.read_bytes() for path in sorted(SAMPLES.glob("*.jpg"))[:4]]
+    files = batch(*[("deck.jpg", data, "image/jpeg") for data in whole])
     seen: list[str] = []
     with http.stream("POST", "/api/process-batch-stream", files=files) as answer:
         run = answer.headers["location"]
@@ -281,9 +292,9 @@ def test_first_result_comes_before_the_second_picture_is_done(http: httpx.Client
 
 
 def test_no_cards_no_service(tmp_path: Path) -> None:
-    process, url = start_server(tmp_path, CARD_MAPPING_PATH=str(tmp_path / "missing.csv"))
+    process, url = start_server(APP, tmp_path, CARD_MAPPING_PATH=str(tmp_path / "missing.csv"))
     try:
-        answer = httpx.post(f"{url}/api/process", files={"file": picture()})
+        answer = httpx.post(f"{url}/api/process", files={"file": DECK})
         assert (answer.status_code, answer.json()) == (
             503,
             {"detail": "Card matcher not initialized"},

@@ -2,22 +2,21 @@
 over, and never what failed."""
 
 import asyncio
-import itertools
 import random
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import pytest
+from engines import engine, events, virtual
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import Struct
 
 from millstream.annotations import Each
 from millstream.blobs import Upload
-from millstream.engine.engine import Engine, EngineOptions, Start
+from millstream.engine.engine import Engine, Start
 from millstream.errors import StepError
-from millstream.events import Event, decode, encode
+from millstream.events import Event, encode
 from millstream.pipeline import Pipeline
 from millstream.policy import Cache, Retry
 from millstream.store import Cancellation
@@ -25,17 +24,6 @@ from millstream.stores.memory import MemoryStore
 from millstream.stores.sqlite import SqliteStore
 from millstream.testing.clock import run_virtual, virtual_now
 from millstream.testing.faults import FaultyStore, drawn, script
-
-
-class Blobs:
-    async def open(self) -> None: ...
-
-    async def close(self) -> None: ...
-
-    async def delete(self, blobs: Any) -> None: ...
-
-    def path(self, blob: str) -> Path:
-        return Path(blob)
 
 
 class Answer(Struct):
@@ -68,51 +56,19 @@ class Kitchen:
             return f"{cook.text} {cook.length}"
 
 
-def engine(pipeline: Pipeline, store: Any = None, now: Any = virtual_now) -> Engine:
-    ids = itertools.count(1)
-    return Engine(
-        {pipeline.name: pipeline.build()},
-        store or MemoryStore(),
-        Blobs(),  # type: ignore[arg-type]
-        now=now,
-        chance=random.Random(1).random,
-        new_id=lambda: f"r{next(ids)}",
-        options=EngineOptions(),
-    )
-
-
 async def begin(found: Engine, *orders: str) -> str:
     run, _ = await found.start(Start("p", encode({"orders": list(orders)})))
     return run.id
 
 
-async def ended(found: Engine, run: str) -> list[Event]:
-    follower = await found.follow(run)
-    lines = [decode(line) async for batch in follower.batches() for line in batch.events]
-    follower.close()
-    return lines
-
-
 async def ordered(found: Engine, *orders: str) -> list[Event]:
-    return await ended(found, await begin(found, *orders))
+    return await events(found, await begin(found, *orders))
 
 
-def results(events: list[Event], step: str = "cook") -> list[tuple[Any, bool]]:
+def results(log: list[Event], step: str = "cook") -> list[tuple[Any, bool]]:
     """Each result of a step, with whether it was told as cached."""
-    found = [event for event in events if event.type == "step.result" and event.step == step]
+    found = [event for event in log if event.type == "step.result" and event.step == step]
     return [(event.value, event.cached) for event in found]
-
-
-def virtual(test):
-    def run():
-        async def main():
-            async with asyncio.timeout(86_400):
-                await test()
-
-        run_virtual(main())
-
-    run.__name__, run.__doc__ = test.__name__, test.__doc__
-    return run
 
 
 @virtual
@@ -159,7 +115,7 @@ async def test_one_computation_when_many_ask_at_once():
     found = engine(kitchen.pipeline)
     await found.open()
     runs = [await begin(found, "egg", "egg", "ham") for _ in range(20)]
-    logs = await asyncio.gather(*(ended(found, run) for run in runs))
+    logs = await asyncio.gather(*(events(found, run) for run in runs))
     assert sorted(kitchen.calls) == ["egg", "ham"]
     assert [cached for log in logs for _, cached in results(log)].count(False) == 2
     assert found.caching.statistics().hits == 58
@@ -174,7 +130,7 @@ async def test_waiters_of_a_failing_computation_try_by_themselves():
     found = engine(kitchen.pipeline)
     await found.open()
     runs = [await begin(found, "egg") for _ in range(4)]
-    logs = await asyncio.gather(*(ended(found, run) for run in runs))
+    logs = await asyncio.gather(*(events(found, run) for run in runs))
     assert len(kitchen.calls) == 4  # one for all, then each of the other three
     assert [log[-1].value["partial"] for log in logs].count(True) == 2
     again = await ordered(found, "egg")
@@ -190,8 +146,8 @@ async def test_a_waiter_takes_over_from_a_run_that_is_cancelled():
     first, second = await begin(found, "egg"), await begin(found, "egg")
     await asyncio.sleep(5)
     await found.cancel(first, Cancellation("test", "enough"))
-    assert (await ended(found, first))[-1].type == "run.cancelled"
-    assert results(await ended(found, second)) == [({"text": "EGG", "length": 3}, False)]
+    assert (await events(found, first))[-1].type == "run.cancelled"
+    assert results(await events(found, second)) == [({"text": "EGG", "length": 3}, False)]
     await found.aclose()
 
 
@@ -203,7 +159,7 @@ async def test_a_cancelled_waiter_harms_nobody():
     runs = [await begin(found, "egg") for _ in range(3)]
     await asyncio.sleep(5)
     await found.cancel(runs[1], Cancellation("test", "enough"))
-    logs = await asyncio.gather(*(ended(found, run) for run in runs))
+    logs = await asyncio.gather(*(events(found, run) for run in runs))
     assert [log[-1].type.removeprefix("run.") for log in logs] == [
         "completed",
         "cancelled",

@@ -1,16 +1,27 @@
 """Clients that we did not write follow a run, are cut off again and again, and end with the log.
 
 Each comes through a proxy that cuts its connections after so many bytes. In the second form the
-server is killed meanwhile (kill -9), and started again on the same port over the same store.
+server is killed meanwhile (kill -9), and started again on the same port over the same store. It is
+one server for all of them.
 """
 
 import asyncio
 import json
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 
 import pytest
-from programs import HERE, PATIENCE, browser, node, program, read_log, server, start_run
+from programs import (
+    HERE,
+    PATIENCE,
+    ServerProcess,
+    browser,
+    node,
+    program,
+    read_log,
+    server,
+    start_run,
+)
 from sse_blocks import blocks
 
 from millstream.testing.proxy import Proxy
@@ -149,36 +160,44 @@ async def _follow(client, tmp_path, proxy, run, tell: Tell) -> list[dict]:
         return await client(tmp_path, f"http://127.0.0.1:{proxy.port}", run, tell)
 
 
-@pytest.mark.parametrize("client", CLIENTS)
-async def test_cut_off_in_mid_run(tmp_path, client: Callable[..., Awaitable[list[dict]]]):
-    async with server(tmp_path) as running:
-        run = await start_run(running.url, "steady", {"count": COUNT})
-        async with Proxy(port=running.port) as proxy:
-            plan = cuts(client.__name__)
-            told = await _follow(client, tmp_path, proxy, run, _armed(proxy, plan))
-            assert not list(proxy.cuts), "it was cut off each time"
-        exactly(told, await read_log(running.url, run))
+@pytest.fixture(scope="module")
+def running(tmp_path_factory) -> Iterator[ServerProcess]:
+    with asyncio.Runner() as runner:
+        kept = server(tmp_path_factory.mktemp("clients"))
+        yield runner.run(kept.__aenter__())
+        runner.run(kept.__aexit__(None, None, None))
 
 
 @pytest.mark.parametrize("client", CLIENTS)
-async def test_the_server_is_killed_in_mid_run(tmp_path, client):
-    async with server(tmp_path) as running:
-        run = await start_run(running.url, "steady", {"count": COUNT})
-        async with Proxy(port=running.port) as proxy:
-            arm = _armed(proxy, [2000])
-            halfway = asyncio.Event()
+async def test_cut_off_in_mid_run(
+    tmp_path, running: ServerProcess, client: Callable[..., Awaitable[list[dict]]]
+):
+    run = await start_run(running.url, "steady", {"count": COUNT})
+    async with Proxy(port=running.port) as proxy:
+        plan = cuts(client.__name__)
+        told = await _follow(client, tmp_path, proxy, run, _armed(proxy, plan))
+        assert not list(proxy.cuts), "it was cut off each time"
+    exactly(told, await read_log(running.url, run))
 
-            def tell(seen: int) -> None:
-                arm(seen)
-                if seen > COUNT // 2:
-                    halfway.set()
 
-            following = asyncio.create_task(_follow(client, tmp_path, proxy, run, tell))
-            waiting = asyncio.create_task(halfway.wait())
-            await asyncio.wait({following, waiting}, return_when=asyncio.FIRST_COMPLETED)
-            assert not following.done(), following.result()
-            await running.kill()
-            await running.start()
-            told = await following
-        log = await read_log(running.url, run)
-        exactly(told, log)
+@pytest.mark.parametrize("client", CLIENTS)
+async def test_the_server_is_killed_in_mid_run(tmp_path, running, client):
+    run = await start_run(running.url, "steady", {"count": COUNT})
+    async with Proxy(port=running.port) as proxy:
+        arm = _armed(proxy, [2000])
+        halfway = asyncio.Event()
+
+        def tell(seen: int) -> None:
+            arm(seen)
+            if seen > COUNT // 2:
+                halfway.set()
+
+        following = asyncio.create_task(_follow(client, tmp_path, proxy, run, tell))
+        waiting = asyncio.create_task(halfway.wait())
+        await asyncio.wait({following, waiting}, return_when=asyncio.FIRST_COMPLETED)
+        assert not following.done(), following.result()
+        await running.kill()
+        await running.start()
+        told = await following
+    log = await read_log(running.url, run)
+    exactly(told, log)

@@ -11,7 +11,7 @@ import tempfile
 import time
 from base64 import b64decode
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -32,7 +32,8 @@ FLAGS = (
     "--force-color-profile=srgb",
     "--remote-debugging-port=0",
 )
-PATIENCE = 20.0
+PATIENCE = 60.0
+"""Seconds until a test gives up: machines may be slow, and busy with other tests."""
 
 
 def executable() -> str | None:
@@ -123,8 +124,23 @@ class Page:
                 continue  # the page is just being replaced by another
             if value:
                 return value
+        raise self._late(condition, within)
+
+    def wait_outside(self, condition: str, within: float = PATIENCE) -> None:
+        """As `wait`, for a page that may run no scripts: its own timers stand still, so it is asked
+        again and again from here.
+        """
+        until = time.monotonic() + within
+        while time.monotonic() < until:
+            with suppress(Failed):  # the page is just being replaced by another
+                if self.evaluate(f"Boolean({condition})"):
+                    return
+            time.sleep(0.02)
+        raise self._late(condition, within)
+
+    def _late(self, condition: str, within: float) -> Failed:
         text = self.evaluate("document.body?.innerText")
-        raise Failed(f"not within {within} s: {condition}\n{text}\n{self.console}")
+        return Failed(f"not within {within} s: {condition}\n{text}\n{self.console}")
 
     def text(self, selector: str) -> str:
         """What stands in the first element that fits."""

@@ -206,9 +206,6 @@ async def test_a_place_is_left_whatever_happens():
             assert len(places) == 1
             raise OSError("gone")
 
-    held = places.hold(request(), Response())
-    with pytest.raises(OSError, match="gone"):
-        await held({}, None, None)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="mine"), places.place(request()):
         raise ValueError("mine")
     assert len(places) == 0

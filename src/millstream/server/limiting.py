@@ -245,15 +245,11 @@ class Places:
         finally:
             leave()
 
-    def hold(self, connection: HTTPConnection | None, response: Any) -> Response:
-        """An ASGI response that has a place until it is sent."""
-        return Held(response, self.take(connection))
-
     async def holding(
         self, connection: HTTPConnection | None, make: Callable[[], Awaitable[Any]]
     ) -> Response:
-        """The same for a response that is yet to be made: nothing is begun where there is no
-        place."""
+        """The ASGI response that `make` gives, with a place until it is sent. Where there is no
+        place, nothing is begun."""
         leave = self.take(connection)
         try:
             return Held(await make(), leave)

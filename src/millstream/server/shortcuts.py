@@ -6,7 +6,7 @@ of what a short request costs. The routes stay in the framework for OpenAPI, and
 includes the router. Knows no system.
 """
 
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from typing import Any, Protocol, runtime_checkable
 
 from fastapi import Request, Response
@@ -50,11 +50,6 @@ class Shortcuts:
         """What serves this request, if there is a shortcut for it."""
         path: str = scope["path"].removeprefix(scope.get("root_path", ""))
         return self._handles.get((scope["method"], path))
-
-    @property
-    def paths(self) -> Mapping[tuple[str, str], Handle]:
-        """All of them."""
-        return self._handles
 
 
 def _entered(route: Shortcut, enter: Callable[[HTTPConnection], Awaitable[object]]) -> Handle:

@@ -22,7 +22,9 @@ from PIL import Image
 
 from bench import calibrating
 from bench.fitting import roc, share
-from bench.pictures import drawn, halves, hue_turned, icons
+from bench.likeness import different
+from bench.parts import in_parts
+from bench.pictures import drawn, halves, icons, recoloured
 from millstream_apps.appraise.recognition import (
     Compact,
     Index,
@@ -57,22 +59,35 @@ def indexed(pictures: Pictures) -> Index:
     return index
 
 
-def identification(index: Index, known: Pictures, unknown: Pictures, camera: Camera,
-                   seed: int) -> tuple[Counter[str], list[float]]:  # fmt: skip
+def identification(
+    index: Index, known: Pictures, unknown: Pictures, camera: Camera, seed: int, processes: int = 1
+) -> tuple[Counter[str], list[float]]:
     """Counts of outcomes, and seconds of processor time for each photo."""
-    counts: Counter[str] = Counter()
-    times: list[float] = []
-    for at, (name, picture) in enumerate([*known, *unknown]):
+    pictures = [*known, *unknown]
+
+    def work(at: int) -> tuple[str, float]:
+        name, picture = pictures[at]
         photo = photograph(picture, seed + at, camera)
         began = time.process_time()
         verdict = identify(photo, index=index)
-        times.append(time.process_time() - began)
-        kind = "known" if at < len(known) else "unknown"
+        taken = time.process_time() - began
         right = isinstance(verdict, Match) and verdict.reference == name
         said = ("right" if right else "wrong") if isinstance(verdict, Match) else verdict.reason
+        return said, taken
+
+    counts: Counter[str] = Counter()
+    found = in_parts(work, range(len(pictures)), processes)
+    for at, (said, _) in enumerate(found):
+        kind = "known" if at < len(known) else "unknown"
         counts[f"{kind} {said}"] += 1
         counts[kind] += 1
-    return counts, times
+        if kind == "known":
+            source = "drawn" if pictures[at][0].startswith("pin-") else "icons"
+            counts[f"{source} {said}"] += 1
+            counts[source] += 1
+        if said == "wrong":
+            print(f"  named wrongly: {kind} {pictures[at][0]}, photo {seed + at}")
+    return counts, [taken for _, taken in found]
 
 
 def show_identification(counts: Counter[str], times: list[float], camera: str) -> None:
@@ -80,6 +95,8 @@ def show_identification(counts: Counter[str], times: list[float], camera: str) -
     named = counts["known right"] + counts["known wrong"]
     print(f"\n{camera} photos")
     print(f"  right               {share(counts['known right'], known)}")
+    for source in ("drawn", "icons"):
+        print(f"    of the {source:9}    {share(counts[f'{source} right'], counts[source])}")
     print(f"  right, where named  {share(counts['known right'], named)}")
     print(f"  abstained           {known - named}: close {counts['known close_candidates']}, none "
           f"{counts['known no_match']}, unreadable {counts['known unreadable']}")  # fmt: skip
@@ -88,27 +105,42 @@ def show_identification(counts: Counter[str], times: list[float], camera: str) -
     print(f"  processor time      p50 {p50:.2f} s, p95 {p95:.2f} s a photo")
 
 
-def counterfeits(index: Index, pictures: Pictures, camera: Camera, seed: int) -> None:
+def counterfeits(
+    index: Index, pictures: Pictures, camera: Camera, seed: int, processes: int = 1
+) -> None:
     """Genuine, recoloured and blurred: what each is rated, and the ROC of each kind."""
-    rng = np.random.default_rng(seed)
-    ratings: dict[str, dict[str, list[float]]] = {"full": {}, "quick": {}}
-    missed: Counter[str] = Counter()
-    for at, (name, picture) in enumerate(pictures):
-        sigma = rng.uniform(0.009, 0.018) * max(picture.shape)
+
+    def work(at: int) -> list[tuple[str, float | None, float]]:
+        name, picture = pictures[at]
+        rng = np.random.default_rng((seed, at))
         copies = {
             "genuine": picture,
-            "recolour": hue_turned(picture, rng.uniform(0.12, 0.88)),
-            "blurred": blurred(picture, sigma),
+            "recolour": recoloured(picture, rng.uniform(0.12, 0.88)),
+            "blurred": blurred(picture, rng.uniform(0.009, 0.018) * max(picture.shape)),
         }
+        found: list[tuple[str, float | None, float]] = []
         for kind, copy in copies.items():
+            if copy is None:
+                continue
             photos = PhotoSet(photograph(copy, seed + 10 * at + len(kind), camera))
             match = identify(photos.front, index=index)
             if not isinstance(match, Match) or match.reference != name:
+                found.append((kind, None, 0.0))
+                continue
+            full, quick = (rate(photos, match, index=index).rating / 100
+                           for rate in (authenticity, quick_authenticity))  # fmt: skip
+            found.append((kind, full, quick))
+        return found
+
+    ratings: dict[str, dict[str, list[float]]] = {"full": {}, "quick": {}}
+    missed: Counter[str] = Counter()
+    for some in in_parts(work, range(len(pictures)), processes):
+        for kind, full, quick in some:
+            if full is None:
                 missed[kind] += 1
                 continue
-            for method, rate in (("full", authenticity), ("quick", quick_authenticity)):
-                rating = rate(photos, match, index=index).rating / 100
-                ratings[method].setdefault(kind, []).append(rating)
+            ratings["full"].setdefault(kind, []).append(full)
+            ratings["quick"].setdefault(kind, []).append(quick)
     print(f"\ncounterfeits (not matched, so not rated: {dict(missed)})")
     for method, found in ratings.items():
         for kind in ("recolour", "blurred"):
@@ -169,6 +201,7 @@ def main() -> int:
         "--large", type=int, default=0, help="fill up to so many references, and time"
     )
     words.add_argument("--seed", type=int, default=1000)
+    words.add_argument("--processes", type=int, default=1, help="that share the photos")
     words.add_argument("--train", action="store_true")
     words.add_argument("--calibrate", action="store_true")
     given = words.parse_args()
@@ -176,29 +209,45 @@ def main() -> int:
     if given.train:
         train()
         return 0
-    wanted = given.references + given.unknown
-    some = [] if given.icons is None else list(halves(icons(given.icons, 2 * wanted)))
     if given.calibrate:
-        pictures = mixed(drawn(wanted, 7_000_000), some[0] if some else [], wanted)
-        written = calibrating.calibrate(pictures, given.references, given.photos, given.pairs)
+        pictures = some_pictures(given, half=0, first=7_000_000)
+        written = calibrating.calibrate(
+            pictures, given.references, given.photos, given.pairs, given.processes
+        )
         (ROOM / "calibration.json").write_bytes(written)
         return 0
-    pins = [] if given.only_icons else drawn(wanted)
-    pictures = mixed(pins, some[1] if some else [], wanted)
+    pictures = some_pictures(given, half=1, first=0)
     known, unknown = pictures[: given.references], pictures[given.references :]
     index = indexed(known)
     print(f"{len(index)} references, {len(unknown)} that are none; {index.nbytes / 1e6:.1f} MB")
     for camera in given.camera.split(","):
-        found = identification(index, known[: given.photos], unknown, CAMERAS[camera], given.seed)
+        some_known = known[: given.photos]
+        found = identification(
+            index, some_known, unknown, CAMERAS[camera], given.seed, given.processes
+        )
         show_identification(*found, camera)
     if given.pairs:
-        counterfeits(index, known[: given.pairs], EASY, given.seed + 5000)
+        counterfeits(index, known[: given.pairs], EASY, given.seed + 5000, given.processes)
     if given.large:
         fill(index, given.large)
         print(f"\nfilled: {len(index)} references, {index.nbytes / 1e6:.0f} MB")
         some_known = known[: min(40, given.photos)]
         show_identification(*identification(index, some_known, [], USUAL, given.seed), "usual")
     return 0
+
+
+def some_pictures(given: argparse.Namespace, half: int, first: int) -> Pictures:
+    """Pins from number `first` on and one half of the icons, in turn; all of them different."""
+    wanted = given.references + given.unknown
+    some: Pictures = []
+    if given.icons is not None:
+        found, left_out = different(icons(given.icons, 8 * wanted), 2 * wanted)
+        print(f"{len(found)} icons, {left_out} left out: too like another (bench/likeness.py)")
+        some = list(halves(found))[half]
+    pins = [] if given.only_icons else drawn(int(wanted * (0.65 if some else 1.2)), first)
+    pictures, left_out = different(mixed(pins, some, len(pins) + len(some)), wanted)
+    print(f"{len(pictures)} pictures, {left_out} more left out")
+    return pictures
 
 
 def mixed(pins: Pictures, others: Pictures, count: int) -> Pictures:

@@ -14,7 +14,8 @@ from examples.pins.drawing import Rgba
 from examples.pins.photographs import EASY, HARD, USUAL, blurred, photograph
 
 from bench.fitting import Rows, fit_logistic
-from bench.pictures import hue_turned
+from bench.parts import in_parts
+from bench.pictures import hue_turned, recoloured
 from millstream_apps.appraise.recognition import trials
 from millstream_apps.appraise.recognition.align import levels
 from millstream_apps.appraise.recognition.authenticity import genuine_measures, to_pixels
@@ -33,23 +34,29 @@ Pictures = Sequence[tuple[str, Rgba]]
 CAMERAS = (USUAL, USUAL, HARD, EASY)
 GENUINE = ("sharpness", "softness", "colour", "colour_spread", "tint", "detail")
 QUICK = ("hash", "histogram")
+FALSE = 0.002  # share of photos of unknown pictures that may be named: the aim is under 0.005
 SEED = 700_000  # of the photos: the tables use others
 
 
-def calibrate(pictures: Pictures, references: int, photos: int, pairs: int) -> bytes:
+def calibrate(
+    pictures: Pictures, references: int, photos: int, pairs: int, processes: int = 1
+) -> bytes:
     """The bytes of calibration.json."""
     index = Index()
     for name, picture in pictures[:references]:
         index.add(name, [("front", _compact(picture))])
-    rows, truths = _same_or_not([*pictures[:photos], *pictures[references:]], index)
+    rows, truths, numbers = _same_or_not(
+        [*pictures[:photos], *pictures[references:]], index, processes
+    )
     same = fit_logistic(rows, truths, NAMES, ridge=0.3)
-    accept = _accept(same, rows, truths)
+    accept = _accept(same, rows, truths, numbers)
     print(f"same: {sum(truths)} of {len(rows)} pairs are; accept from {accept:.3f}", flush=True)
-    aside = _nearer_values(pictures[: max(pairs // 2, 1)])
+    aside, ahead = _nearer_values(pictures[: max(pairs // 2, 1)], same, processes)
+    print(f"other colours ahead by {np.quantile(ahead, [0.5, 0.95, 1]).round(2)}", flush=True)
     # a photo may be as near to the wrong one as the worst of these was to the right one
     limit = float(np.clip(1 - np.quantile(aside, 0.01) + 0.02, 0.55, 0.75))
     print(f"nearer: {np.quantile(aside, [0, 0.05, 0.5]).round(2)}; must be {limit:.2f}", flush=True)
-    full, quick, genuine = _genuine_or_not(pictures[:pairs], index)
+    full, quick, genuine = _genuine_or_not(pictures[:pairs], index, processes)
     both = zip(full, quick, genuine, strict=True)
     thresholds, doubtful = _limits([{**a, **b} for a, b, is_one in both
                                     if is_one])  # fmt: skip
@@ -60,7 +67,7 @@ def calibrate(pictures: Pictures, references: int, photos: int, pairs: int) -> b
     found = Calibration(
         same=same,
         accept=round(accept, 4),
-        rival=0.05,
+        rival=round(max(*ahead, 1.0), 4),
         nearer=round(limit, 4),
         genuine=fit_logistic(full, genuine, GENUINE),
         genuine_quick=fit_logistic(quick, genuine, QUICK),
@@ -79,28 +86,37 @@ def _picture(rgba: Rgba) -> Picture:
     return Picture(rgba[:, :, :3].copy(), mask)
 
 
-def _same_or_not(pictures: Pictures, index: Index) -> tuple[list[dict[str, float]], list[bool]]:
-    """Measurements of candidates, and whether each was the one.
+def _same_or_not(
+    pictures: Pictures, index: Index, processes: int
+) -> tuple[Rows, list[bool], list[int]]:
+    """Measurements of candidates, whether each was the one, and the number of its photo.
 
     Copies in other colours and soft ones are the one as well: whether they are genuine is another
-    question. What else a known picture is like is left out: which one it is, is asked of `nearer`.
+    question. What else a known picture is like is left out: which one it is, is decided between
+    the two (see `_nearer_values`).
     """
-    rows: list[dict[str, float]] = []
-    truths: list[bool] = []
-    rng = np.random.default_rng(4)
-    for at, (name, picture) in enumerate(pictures):
+
+    def work(at: int) -> list[tuple[dict[str, float], bool]]:
+        name, picture = pictures[at]
+        rng = np.random.default_rng((4, at))
         copies = (
             picture,
             hue_turned(picture, rng.uniform(0.1, 0.9)),
             blurred(picture, _soft(picture)),
         )
         copy = copies[(0, 0, 1, 0, 2)[at % 5]]
-        photo = photograph(copy, SEED + at, CAMERAS[at % len(CAMERAS)])
-        for trial in trials.judged(look(decode(photo)), index):
-            if trial.overlay is not None and (trial.reference == name or name not in index):
-                rows.append(measures(trial.overlay))
-                truths.append(trial.reference == name)
-    return rows, truths
+        seen = look(decode(photograph(copy, SEED + at, CAMERAS[at % len(CAMERAS)])))
+        return [
+            (measures(trial.overlay), trial.reference == name)
+            for trial in trials.judged(seen, index)
+            if trial.overlay is not None and (trial.reference == name or name not in index)
+        ]
+
+    found = in_parts(work, range(len(pictures)), processes)
+    every = [(*each, photo) for photo, some in enumerate(found) for each in some]
+    return [row for row, _, _ in every], [truth for _, truth, _ in every], [
+        photo for _, _, photo in every
+    ]  # fmt: skip
 
 
 def _soft(picture: Rgba) -> float:
@@ -108,55 +124,62 @@ def _soft(picture: Rgba) -> float:
     return 0.012 * max(picture.shape)
 
 
-def _accept(same: Logistic, rows: Rows, truths: Sequence[bool]) -> float:
-    """Where no false candidate was, and one in a thousand of the likeliest would be by their tail:
-    the log-odds of the worst false ones are taken to fall off exponentially.
+def _accept(same: Logistic, rows: Rows, truths: Sequence[bool], photos: Sequence[int]) -> float:
+    """The probability that FALSE of the photos of unknown pictures exceed: the log-odds of their
+    likeliest candidates are taken to fall off exponentially from their upper tenth on.
     """
-    false = np.sort(
-        [_log_odds(same, row) for row, truth in zip(rows, truths, strict=True) if not truth]
-    )
-    tail = false[int(0.97 * len(false)) :]
-    scale = float((tail - tail[0]).mean()) or 1.0
-    limit = float(tail[0] + scale * np.log(0.03 / 0.0004))
+    likeliest: dict[int, float] = {}
+    for row, truth, photo in zip(rows, truths, photos, strict=True):
+        if not truth:
+            likeliest[photo] = max(likeliest.get(photo, -np.inf), same.log_odds(row))
+    tail = np.sort(list(likeliest.values()))[int(0.9 * len(likeliest)) :]
+    limit = float(tail[0] + (tail - tail[0]).mean() * np.log(0.1 / FALSE))
     return float(np.clip(1 / (1 + np.exp(-limit)), 0.5, 0.995))
 
 
-def _log_odds(model: Logistic, row: dict[str, float]) -> float:
-    return model.bias + sum(weight * row[name] for name, weight in model.weights.items())
-
-
-def _nearer_values(pictures: Pictures) -> list[float]:
-    """How near photos are to their own picture where the catalogue has it in another colour as
-    well.
+def _nearer_values(
+    pictures: Pictures, same: Logistic, processes: int
+) -> tuple[list[float], list[float]]:
+    """Where the catalogue has a picture in another colour as well: how near photos are to their
+    own, and by how much in log-odds the other one is ahead all the same.
     """
-    values: list[float] = []
-    rng = np.random.default_rng(5)
-    for at, (_, picture) in enumerate(pictures):
+
+    def work(at: int) -> tuple[float, float] | None:
+        picture = pictures[at][1]
+        turned = recoloured(picture, np.random.default_rng((5, at)).uniform(0.15, 0.85))
+        if turned is None:
+            return None
         index = Index()
         index.add("own", [("front", _compact(picture))])
-        index.add("other", [("front", _compact(hue_turned(picture, rng.uniform(0.15, 0.85))))])
+        index.add("other", [("front", _compact(turned))])
         seen = look(decode(photograph(picture, SEED + 20_000 + at, CAMERAS[at % len(CAMERAS)])))
         own, other = (trials.of_slot(slot, seen, index) for slot in (0, 1))
-        if own.probability > 0.5:
-            values.append(nearer(own, other, seen))
-    return values
+        if own.overlay is None or other.overlay is None:
+            return None
+        odds = [same.log_odds(measures(each)) for each in (own.overlay, other.overlay)]
+        return (nearer(own, other, seen), odds[1] - odds[0]) if odds[0] > 0 else None
+
+    found = [each for each in in_parts(work, range(len(pictures)), processes) if each is not None]
+    return [near for near, _ in found], [lead for _, lead in found]
 
 
 def _genuine_or_not(
-    pictures: Pictures, index: Index
+    pictures: Pictures, index: Index, processes: int
 ) -> tuple[list[dict[str, float]], list[dict[str, float]], list[bool]]:
     """Full and quick measurements of photographed genuine pins, recolours and blurred copies."""
-    full: list[dict[str, float]] = []
-    quick: list[dict[str, float]] = []
-    genuine: list[bool] = []
-    rng = np.random.default_rng(6)
-    for at, (name, picture) in enumerate(pictures):
+
+    def work(at: int) -> list[tuple[dict[str, float], dict[str, float], bool]]:
+        name, picture = pictures[at]
+        rng = np.random.default_rng((6, at))
         sigma = rng.uniform(0.007, 0.02) * max(picture.shape)
+        found = []
         for copy in (
             picture,
-            hue_turned(picture, rng.uniform(0.08, 0.92)),
+            recoloured(picture, rng.uniform(0.08, 0.92)),
             blurred(picture, sigma),
         ):
+            if copy is None:
+                continue
             seed = SEED + 40_000 + int(rng.integers(1_000_000))
             photo = decode(photograph(copy, seed, (EASY, USUAL)[at % 2]))
             seen = look(photo)
@@ -164,11 +187,15 @@ def _genuine_or_not(
             if trial.overlay is None or trial.probability < shipped().accept / 2:
                 continue
             geometry = geometry_of(trial, seen, "front")
-            full.append(genuine_measures(photo, geometry, name, index))
-            homography = to_pixels(geometry, photo)
-            quick.append(quick_measures(trial.frame, levels(photo.rgb), homography))
-            genuine.append(copy is picture)
-    return full, quick, genuine
+            full = genuine_measures(photo, geometry, name, index)
+            quick = quick_measures(trial.frame, levels(photo.rgb), to_pixels(geometry, photo))
+            found.append((full, quick, copy is picture))
+        return found
+
+    found = [each for some in in_parts(work, range(len(pictures)), processes) for each in some]
+    return [full for full, _, _ in found], [quick for _, quick, _ in found], [
+        is_one for _, _, is_one in found
+    ]  # fmt: skip
 
 
 def _limits(rows: Rows) -> tuple[dict[str, float], dict[str, float]]:

@@ -1,5 +1,5 @@
 """Laying a reference's frame onto a photo: a homography from matched points, or from the pin as a
-whole, made exact by the pictures themselves.
+whole. How it is made exact is told in `refine`.
 
 All homographies here are from the frame's pixels (`frame.SIDE`) to the photo's. Pure functions.
 """
@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from millstream_apps.appraise.recognition.features import Features
-from millstream_apps.appraise.recognition.frame import SIDE, Frame
-from millstream_apps.appraise.recognition.photo import Grey, Rgb
+from millstream_apps.appraise.recognition.frame import SIDE
+from millstream_apps.appraise.recognition.photo import Rgb
 
 Matrix = NDArray[Any]  # of float64
 Levels = tuple[Rgb, ...]  # a picture, and it again at half the size, and so on
@@ -130,8 +130,8 @@ def plausible(homography: Matrix) -> bool:
         return False
     if not SMALLEST < side_in_photo(homography) / SIDE < LARGEST:
         return False
-    stretch = np.linalg.svd(_local(homography), compute_uv=False)
-    return bool(stretch[1] / stretch[0] > FLATTEST)
+    ways = np.linalg.svd(_local(homography), compute_uv=False)
+    return bool(ways[1] / ways[0] > FLATTEST)
 
 
 def _local(homography: Matrix) -> Matrix:
@@ -144,10 +144,10 @@ def _local(homography: Matrix) -> Matrix:
 
 def turn_and_tilt(homography: Matrix) -> tuple[float, float]:
     """Degrees: the turn, clockwise, 0-360; the tilt that flattens as much as is seen, 0-90."""
-    left, stretch, right = np.linalg.svd(_local(homography))
+    left, ways, right = np.linalg.svd(_local(homography))
     rotation = left @ right
     turn = math.degrees(math.atan2(rotation[1, 0], rotation[0, 0])) % 360
-    return turn, math.degrees(math.acos(min(1.0, float(stretch[1] / stretch[0]))))
+    return turn, math.degrees(math.acos(min(1.0, float(ways[1] / ways[0]))))
 
 
 def laid(photo: Levels, homography: Matrix, side: int = FINE) -> NDArray[Any]:
@@ -176,32 +176,6 @@ def levels(picture: Rgb) -> Levels:
     return tuple(found)
 
 
-def refined(frame: Frame, photo: Levels, homography: Matrix) -> Matrix | None:
-    """The homography that lays the pictures over each other most exactly: enhanced correlation
-    (Evangelidis and Psarakis, PAMI 2008). None where that goes astray."""  # fmt: skip
-    template = cv2.cvtColor(reduced(frame.rgb), cv2.COLOR_RGB2GRAY).astype(np.float32)
-    seen = cv2.cvtColor(laid(photo, homography), cv2.COLOR_RGB2GRAY)
-    inside = _mask(frame)
-    warp = np.eye(3, dtype=np.float32)
-    stop = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 25, 1e-4)
-    try:
-        for smooth in (9, 5):
-            _, warp = cv2.findTransformECC(
-                template, seen, warp, cv2.MOTION_HOMOGRAPHY, stop, inside, smooth
-            )
-    except cv2.error:  # it says so when it does not converge
-        return None
-    scale = np.diag([SIDE / FINE, SIDE / FINE, 1.0])
-    better = homography @ scale @ np.asarray(warp, np.float64) @ np.linalg.inv(scale)
-    better /= better[2, 2]
-    return better if plausible(better) else None
-
-
 def reduced(picture: Rgb, side: int = FINE) -> Rgb:
     """A frame's picture at `side` pixels."""
     return cv2.resize(picture, (side, side), interpolation=cv2.INTER_AREA)
-
-
-def _mask(frame: Frame) -> Grey:
-    small = cv2.resize(frame.mask, (FINE, FINE), interpolation=cv2.INTER_NEAREST)
-    return cv2.dilate(small, np.ones((5, 5), np.uint8))

@@ -21,14 +21,18 @@ class Logistic(Struct, frozen=True):
 
     def probability(self, values: Mapping[str, float]) -> float:
         """0-1. Raises KeyError where a value is missing."""
-        total = self.bias + sum(weight * values[name] for name, weight in self.weights.items())
-        return 1 / (1 + math.exp(-max(min(total, 60.0), -60.0)))
+        return 1 / (1 + math.exp(-max(min(self.log_odds(values), 60.0), -60.0)))
+
+    def log_odds(self, values: Mapping[str, float]) -> float:
+        """What the probability is made of. Raises KeyError where a value is missing."""
+        return self.bias + sum(weight * values[name] for name, weight in self.weights.items())
 
 
 class Calibration(Struct, frozen=True):
     """`same`: whether a photo shows a reference. `accept`: the probability from which that is said;
-    `rival`: from which a second reference is compared with the first, and `nearer`: how much nearer
-    to the first one the photo must then be (0.5 is halfway). `genuine`, `genuine_quick`: whether a
+    `rival`: by how much in log-odds a second reference may be less likely than the first one and is
+    still compared with it, and `nearer`: how much nearer to the first one the photo must then be
+    (0.5 is halfway). `genuine`, `genuine_quick`: whether a
     matched pin is genuine, from all evidence and from the cheap part of it. `thresholds`: from
     which value on evidence differs, by its name, and `doubtful`: from which it is doubtful.
     """

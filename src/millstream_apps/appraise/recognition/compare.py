@@ -28,7 +28,25 @@ Plane = NDArray[Any]  # of float32
 
 CELLS = 8  # to a side, in which likeness is judged apart
 GAIN_SPREAD = 0.15  # of the logarithm of a channel's gain against the others': light's usual tint
-NAMES = ("structure", "worst", "correlation", "colour", "outline", "overlap", "points")
+TOGETHER = np.ones((1, 3), np.float32)  # adds a picture's channels
+NAMES = ("structure", "found", "worst", "correlation", "colour", "outline", "overlap", "points")
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """Of a frame's edges and a photo's, at each pixel: how far they agree, `both` -0 to 1, and how
+    much that counts; the strength of the frame's `own` edges, and how much of it was `found`.
+    """
+
+    both: Plane
+    count: Plane
+    found: Plane
+    own: Plane
+
+    @property
+    def mean(self) -> float:
+        """The agreement in all."""
+        return float((self.both * self.count).sum() / max(float(self.count.sum()), 1e-6))
 
 
 @dataclass(frozen=True)
@@ -53,8 +71,8 @@ class Overlay:
         return np.linalg.norm(lab(self.corrected[0]) - lab(self.frame), axis=2)
 
     @cached_property
-    def agreement(self) -> tuple[Plane, Plane]:
-        """Of the edges at each pixel, whatever their colours: -0 to 1, and how much it counts."""
+    def agreement(self) -> Agreement:
+        """Of the edges at each pixel, whatever their colours."""
         return _edges_agree(self.frame, self.photo, self.weight)
 
 
@@ -72,13 +90,14 @@ def overlay(frame: Frame, photo: Levels, placement: Placement, masks: Sequence[G
 
 
 def measures(over: Overlay) -> dict[str, float]:
-    """Seven numbers, `NAMES`. `overlap` is -1 where the pin was not told from its background."""
-    agreement, count = over.agreement
-    total = max(float(count.sum()), 1e-6)
-    structure = float((agreement * count).sum()) / total
+    """Eight numbers, `NAMES`. `found`: how much of the frame's edges the photo has, whatever else
+    it has (glare adds edges); `overlap` is -1 where the pin was not told from its background.
+    """
+    agree = over.agreement
     return {
-        "structure": structure,
-        "worst": _worst_cells(agreement, count),
+        "structure": agree.mean,
+        "found": float(agree.found.sum() / max(float(agree.own.sum()), 1e-6)),
+        "worst": _worst_cells(agree.both, agree.count),
         "correlation": _local_correlation(over),
         "colour": float((over.difference * over.weight).sum() / max(over.weight.sum(), 1.0)),
         "outline": _outline(over),
@@ -95,8 +114,7 @@ def quick_structure(frame: Frame, photo: Levels, homography: Matrix) -> float:
     weight = (cv2.resize(frame.mask, (side, side), interpolation=cv2.INTER_AREA) > 127).astype(
         np.float32
     )
-    agreement, count = _edges_agree(theirs, ours, weight)
-    return float((agreement * count).sum() / max(float(count.sum()), 1e-6))
+    return _edges_agree(theirs, ours, weight).mean
 
 
 def lab(rgb: Plane) -> Plane:
@@ -168,24 +186,24 @@ def _light(frame: Plane, photo: Plane, weight: Plane) -> tuple[NDArray[Any], NDA
     return np.clip(found[0] + found[1:4], 0.3, 3.5), found[4:7]
 
 
-def _tensor(picture: Plane) -> tuple[Plane, Plane, Plane]:
+def tensor(picture: Plane) -> tuple[Plane, Plane, Plane]:
     """The structure of the colours' gradients (Di Zenzo, 1986): xx, yy, xy."""
     dx = cv2.Scharr(picture, cv2.CV_32F, 1, 0) / 32
     dy = cv2.Scharr(picture, cv2.CV_32F, 0, 1) / 32
-    parts = ((dx * dx).sum(axis=2), (dy * dy).sum(axis=2), (dx * dy).sum(axis=2))
+    parts = (cv2.transform(part, TOGETHER) for part in (dx * dx, dy * dy, dx * dy))
     xx, yy, xy = (cv2.GaussianBlur(part, (0, 0), 1.6) for part in parts)
     return xx, yy, xy
 
 
-def _edges_agree(frame: Plane, photo: Plane, weight: Plane) -> tuple[Plane, Plane]:
-    theirs, ours = _tensor(frame), _tensor(photo)
+def _edges_agree(frame: Plane, photo: Plane, weight: Plane) -> Agreement:
+    theirs, ours = tensor(frame), tensor(photo)
     a, b = (np.sqrt(t[0] ** 2 + t[1] ** 2 + 2 * t[2] ** 2) for t in (theirs, ours))
     inner = theirs[0] * ours[0] + theirs[1] * ours[1] + 2 * theirs[2] * ours[2]
     cosine = inner / np.maximum(a * b, 1e-3)
-    strong_a, strong_b = _relative(a, weight), _relative(b, weight)
-    balance = (2 * strong_a * strong_b + 1e-3) / (strong_a**2 + strong_b**2 + 1e-3)
-    count = np.maximum(strong_a, strong_b) * weight
-    return (cosine * balance).astype(np.float32), count.astype(np.float32)
+    own, seen = _relative(a, weight), _relative(b, weight)
+    balance = (2 * own * seen + 1e-3) / (own**2 + seen**2 + 1e-3)
+    return Agreement(cosine * balance, np.maximum(own, seen) * weight,
+                     cosine * np.minimum(own, seen) * weight, own * weight)  # fmt: skip
 
 
 def _relative(energy: Plane, weight: Plane) -> Plane:
@@ -237,7 +255,7 @@ def _outline(over: Overlay) -> float:
     if over.inside.all():
         return -1.0
     rim = cv2.morphologyEx(over.inside, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8)) > 0
-    xx, yy, xy = _tensor(over.photo)
+    xx, yy, xy = tensor(over.photo)
     blurred = cv2.GaussianBlur(over.inside * 255, (0, 0), 1.5)
     nx, ny = cv2.Sobel(blurred, cv2.CV_32F, 1, 0), cv2.Sobel(blurred, cv2.CV_32F, 0, 1)
     length = np.maximum(np.hypot(nx, ny), 1e-3)

@@ -92,7 +92,8 @@ def _decide(tried: list[Trial], seen: Seen, view: View, index: Index) -> Identif
     if not ranked or ranked[0].probability < calibration.accept:
         told = f"None of the {len(index)} references in the catalogue is enough like this pin."
         return Abstention("no_match", told, shown)
-    rivals = [trial for trial in ranked if trial.probability >= calibration.rival]
+    least = ranked[0].log_odds - calibration.rival
+    rivals = [trial for trial in ranked if trial.log_odds >= least]
     winner = _winner(rivals, seen, calibration.nearer)
     if winner is None:
         told = f"{len(rivals)} references are about equally like this pin."

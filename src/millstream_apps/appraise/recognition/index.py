@@ -16,13 +16,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from millstream_apps.appraise.recognition.features import Features, Words, shipped_words
-from millstream_apps.appraise.recognition.frame import Frame
+from millstream_apps.appraise.recognition.frame import NEUTRAL, Frame
+from millstream_apps.appraise.recognition.votes import poses, tally
 from millstream_apps.appraise.recognition.whole import (
     Whole,
-    best_turns,
     empty_harmonics,
     form_of,
     form_shares,
+    likely_turns,
     likeness,
     stacked,
     whole_of,
@@ -31,6 +32,8 @@ from millstream_apps.appraise.recognition.whole import (
 TURNS = 12  # classes of the turn between photo and reference
 NEAR = 20  # bits of 64 that two signatures of one feature may differ in
 PROBES = 3  # words looked up for each feature of a photo
+TALLIED = 6  # times as many slots are looked at for a common pose as are wanted
+NEAR_MASK = np.ones((3, 3), np.uint8)  # beyond it WebP may keep what is not there
 
 ENTRY = np.dtype(
     [("bits", np.uint64), ("owner", np.int32), ("word", np.uint16), ("angle", np.uint8),
@@ -52,13 +55,14 @@ class Compact:
 @dataclass(frozen=True, slots=True)
 class Hit:
     """A slot that a photo might show: its votes, and the pairs of places that voted alike (`here`
-    in the frame's pixels, `there` in the photo's).
+    in the frame's pixels, `there` in the photo's). `similarity`: the homography that they say.
     """
 
     slot: int
     votes: float
     here: NDArray[Any]
     there: NDArray[Any]
+    similarity: NDArray[Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +116,10 @@ def decode_frame(thumbnail: bytes) -> Frame:
         raise ValueError("a frame's picture is damaged: import its reference again")
     if bgra.shape[2] == 3:  # WebP leaves out an alpha that says nothing
         return Frame(bgra[:, :, ::-1].copy(), np.full(bgra.shape[:2], 255, np.uint8))
-    return Frame(bgra[:, :, 2::-1].copy(), np.where(bgra[:, :, 3] > 127, 255, 0).astype(np.uint8))
+    mask = np.where(bgra[:, :, 3] > 127, 255, 0).astype(np.uint8)
+    rgb = cv2.cvtColor(bgra, cv2.COLOR_BGRA2RGB)
+    rgb[cv2.dilate(mask, NEAR_MASK) == 0] = NEUTRAL
+    return Frame(rgb, mask)
 
 
 def _angle_byte(features: Features) -> NDArray[Any]:
@@ -227,8 +234,8 @@ class Index:
 
     def like_whole(
         self, harmonics: NDArray[np.complex64], most: int, view: str, in_colour: bool = True
-    ) -> list[tuple[int, float, float]]:
-        """The slots of one view that are likest as a whole: slot, likeness and turn, best first."""
+    ) -> list[tuple[int, float, tuple[float, ...]]]:
+        """The slots of one view that are likest as a whole, best first: slot, likeness, turns."""
         self.settle()
         if not self._names:
             return []
@@ -240,9 +247,9 @@ class Index:
             scores = correlations.max(axis=1) / (self._form_shares + 1e-6)
         scores = np.where(self._searched(view), scores, -1)
         best = np.argsort(-scores, kind="stable")[:most]
-        turns = best_turns(correlations[best])
+        turns = likely_turns(correlations[best])
         found = zip(best, turns, strict=True)
-        return [(int(at), float(scores[at]), float(turn)) for at, turn in found if scores[at] > 0]
+        return [(int(at), float(scores[at]), turn) for at, turn in found if scores[at] > 0]
 
     def like_parts(self, features: Features, most: int, view: str) -> list[Hit]:
         """The slots of one view for which most features vote, best first."""
@@ -257,9 +264,35 @@ class Index:
         votes = votes.reshape(-1, TURNS)
         votes = votes + 0.5 * (np.roll(votes, 1, axis=1) + np.roll(votes, -1, axis=1))
         scores = np.where(self._searched(view), votes.max(axis=1) * self._weights, 0)
-        best = np.argsort(-scores, kind="stable")[:most]
-        best = best[scores[best] > 0]
-        return _hits(best, scores, votes.argmax(axis=1), found, features)
+        best = np.argsort(-scores, kind="stable")[: TALLIED * most]
+        return self._posed(best[scores[best] > 0], found, features)[:most]
+
+    def _posed(self, slots: NDArray[np.int64], found: list[Found], features: Features) -> list[Hit]:
+        """The slots with the pairs that agree on their pose, best first."""
+        owners = np.full(len(self._names), -1, np.int64)
+        owners[slots] = np.arange(len(slots))
+        uses = [owners[each.entries["owner"]] >= 0 for each in found]
+        asker = np.concatenate([each.asker[use] for each, use in zip(found, uses, strict=True)])
+        pairs = np.concatenate([each.entries[use] for each, use in zip(found, uses, strict=True)])
+        weight = np.concatenate([each.weight[use] for each, use in zip(found, uses, strict=True)])
+        here = np.stack([pairs["x"], pairs["y"]], axis=1).astype(np.float64) + 0.5
+        there = features.points[asker]
+        turn = (features.angles[asker] - pairs["angle"] * (360 / 256)) % 360
+        octave = np.log2(np.maximum(features.sizes[asker], 0.5) / 0.5) - pairs["size"] / 16
+        posed = poses(owners[pairs["owner"]], here, there, turn, octave)
+        votes, chosen = tally(posed, weight, len(slots))
+        votes *= self._weights[slots]
+        members = np.flatnonzero(chosen)
+        members = members[np.argsort(posed.owner[members], kind="stable")]
+        starts = np.searchsorted(posed.owner[members], np.arange(len(slots) + 1))
+        hits = []
+        for at in np.argsort(-votes, kind="stable"):
+            own = members[starts[at] : starts[at + 1]]
+            pin = posed.similarity(own)
+            hits.append(
+                Hit(int(slots[at]), float(votes[at]), here[own].astype(np.float32), there[own], pin)
+            )
+        return hits
 
     def _searched(self, view: str) -> NDArray[np.bool_]:
         pairs = zip(self._names, self._views, strict=True)
@@ -294,23 +327,3 @@ def _owned(fresh: list[Compact], first: int) -> NDArray[np.void]:
     owners = np.repeat(np.arange(first, first + len(fresh)), [len(kept.entries) for kept in fresh])
     entries["owner"] = owners
     return entries
-
-
-def _hits(best: NDArray[np.int64], scores: NDArray[Any], turns: NDArray[np.int64],
-          found: list[Found], features: Features) -> list[Hit]:  # fmt: skip
-    """The best slots with the pairs that voted for their turn."""
-    hits = []
-    chosen = np.zeros(len(scores), bool)
-    chosen[best] = True
-    kept = []
-    for each in found:
-        off = (each.turn - turns[each.entries["owner"]]) % TURNS
-        use = chosen[each.entries["owner"]] & ((off <= 1) | (off == TURNS - 1))
-        kept.append((each.asker[use], each.entries[use]))
-    asker = np.concatenate([each for each, _ in kept])
-    entries = np.concatenate([each for _, each in kept])
-    for slot in best:
-        own = np.flatnonzero(entries["owner"] == slot)
-        here = np.stack([entries["x"][own], entries["y"][own]], axis=1).astype(np.float32) + 0.5
-        hits.append(Hit(int(slot), float(scores[slot]), here, features.points[asker[own]]))
-    return hits

@@ -47,7 +47,7 @@ def look(picture: Picture) -> View:
     rgb, masks = picture.rgb, masks_of(picture)
     wholes = (_whole(rgb, mask) for mask in masks)
     found = tuple(each for each in wholes if each is not None)
-    return View(levels(rgb), masks, _features(rgb, masks[0] if masks else None), found)
+    return View(levels(rgb), masks, _features(rgb, masks[-1] if masks else None), found)
 
 
 def masks_of(picture: Picture) -> tuple[Grey, ...]:

@@ -14,14 +14,16 @@ from millstream_apps.appraise.recognition.photo import Grey, Rgb
 SIDE = 240  # pixels of the longer side at which is looked
 SURFACES = 5  # colours that a background may have
 LEAST, MOST = 0.015, 0.92  # share of the photo that a pin may take
+ALONE = 0.93  # in common with its compact part: nothing else lies around it
+CORES = (0.45, 0.3, 0.2)  # of the breadth, how thick a core is at least
 PART = 0.06  # of the largest part: what else belongs to the pin
 
 
 def segment(rgb: Rgb) -> tuple[Grey, ...]:
     """Masks (0 or 255) as large as the picture, the likeliest first; none where nothing stands out.
 
-    There are several where other things lie around: all parts, the foremost part alone, and that
-    part without what is thin about it.
+    There are two where other things lie around: all parts, and what a compact core in the foremost
+    part belongs to.
     """
     height, width = rgb.shape[:2]
     scale = min(SIDE / max(height, width), 1.0)
@@ -32,14 +34,14 @@ def segment(rgb: Rgb) -> tuple[Grey, ...]:
     rough = _large_parts(_threshold(distance))
     if rough is None:
         return ()
-    refined = _large_parts(_cut(small, rough))
+    refined = _large_parts(_along_edges(small, rough))
     if refined is None:
         return ()
     found = [refined]
     foremost = _foremost(refined)
-    for other in (foremost, _without_thin(foremost)):
-        if all(_in_common(other, each) < 0.93 for each in found):
-            found.append(other)
+    if _in_common(_opened(foremost, 0.12), refined) < ALONE:
+        alone = _about_core(small, foremost)
+        found += [each for each in (alone,) if _in_common(each, refined) < ALONE]
     return tuple(
         cv2.resize(mask, (width, height), interpolation=cv2.INTER_LINEAR) // 128 * 255
         for mask in found
@@ -65,12 +67,35 @@ def _foremost(mask: Grey) -> Grey:
     return np.where(labels == best, 255, 0).astype(np.uint8)
 
 
-def _without_thin(mask: Grey) -> Grey:
-    """The part opened as widely as an eighth of its size."""
-    reach = int(0.12 * np.sqrt(max(float((mask > 0).sum()), 1.0))) | 1
-    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (reach, reach))
-    opened = cv2.morphologyEx(mask, cv2.MORPH_OPEN, disc)
+def _disc(width: float) -> Grey:
+    odd = int(width) | 1
+    return cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (odd, odd))
+
+
+def _breadth(mask: Grey) -> float:
+    return float(np.sqrt(max(int((mask > 0).sum()), 1)))
+
+
+def _opened(mask: Grey, share: float) -> Grey:
+    """The part without what is thinner than a share of its breadth."""
+    opened = cv2.morphologyEx(mask, cv2.MORPH_OPEN, _disc(share * _breadth(mask)))
     return _foremost(opened) if opened.any() else mask
+
+
+def _about_core(small: Rgb, foremost: Grey) -> Grey:
+    """What goes with the part's compact core by its colours, not far around it: things that lie at
+    a pin's rim, and lines that run into it, seldom have a core of their own.
+    """
+    for share in CORES:
+        core = _opened(foremost, share)
+        if core is not foremost:
+            break
+    else:
+        return foremost
+    near = cv2.dilate(core, _disc(0.55 * _breadth(core)))
+    sure = cv2.erode(core, _disc(0.25 * _breadth(core)))
+    found = _large_parts(_cut(small, core, near, sure, rounds=3))
+    return foremost if found is None else _foremost(found)
 
 
 def _in_common(one: Grey, other: Grey) -> float:
@@ -149,10 +174,15 @@ def _large_parts(mask: Grey) -> Grey | None:
     return found
 
 
-def _cut(small: Rgb, rough: Grey) -> Grey:
-    """The mask drawn along the edges of the picture: GrabCut (Rother et al., SIGGRAPH 2004)."""
+def _along_edges(small: Rgb, rough: Grey) -> Grey:
+    """The mask drawn along the edges of the picture."""
     near = cv2.dilate(rough, np.ones((9, 9), np.uint8))
     sure = cv2.erode(rough, np.ones((9, 9), np.uint8))
+    return _cut(small, rough, near, sure, rounds=2)
+
+
+def _cut(small: Rgb, rough: Grey, near: Grey, sure: Grey, rounds: int) -> Grey:
+    """GrabCut (Rother et al., SIGGRAPH 2004), from what is `sure` the pin to what is `near` it."""
     state = np.full(rough.shape, cv2.GC_BGD, np.uint8)
     state[near > 0] = cv2.GC_PR_BGD
     state[rough > 0] = cv2.GC_PR_FGD
@@ -161,5 +191,5 @@ def _cut(small: Rgb, rough: Grey) -> Grey:
         return rough
     models = np.zeros((1, 65)), np.zeros((1, 65))
     cv2.setRNGSeed(1)
-    cv2.grabCut(small, state, (0, 0, 1, 1), *models, 2, cv2.GC_INIT_WITH_MASK)
+    cv2.grabCut(small, state, (0, 0, 1, 1), *models, rounds, cv2.GC_INIT_WITH_MASK)
     return np.where((state == cv2.GC_FGD) | (state == cv2.GC_PR_FGD), 255, 0).astype(np.uint8)

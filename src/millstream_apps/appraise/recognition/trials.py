@@ -6,6 +6,8 @@ there are laid on exactly. Says how alike each is; which one it is, is decided e
 
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from millstream_apps.appraise.recognition import align, compare
 from millstream_apps.appraise.recognition.align import Placement
 from millstream_apps.appraise.recognition.calibration import Logistic, shipped
@@ -13,11 +15,17 @@ from millstream_apps.appraise.recognition.compare import Overlay
 from millstream_apps.appraise.recognition.frame import Frame
 from millstream_apps.appraise.recognition.index import Hit, Index
 from millstream_apps.appraise.recognition.photoview import View as Seen
-from millstream_apps.appraise.recognition.whole import Whole, best_turns, likeness, stacked
+from millstream_apps.appraise.recognition.refine import COARSE, refined
+from millstream_apps.appraise.recognition.whole import Whole, likely_turns, likeness, stacked
 
 BY_WHOLE, BY_FORM, BY_PARTS = 16, 8, 20  # candidates that each way may bring
-JUDGED = 5  # candidates that are laid over the photo exactly
-BEHIND = 0.3  # of structure, by which a first guess may look worse than the best one and be judged
+NEARED = 8  # candidates whose first guess is made better before they are compared
+JUDGED = 3  # candidates that are laid over the photo exactly
+SAME = 0.03  # of the side: first guesses whose corners are nearer than this are one
+EVEN = (
+    0.01  # of structure: the finer placement is taken where the coarse measure sees no difference
+)
+BEHIND = 0.2  # of structure, by which one may look worse than the best one and still be judged
 
 
 @dataclass
@@ -28,8 +36,10 @@ class Trial:
     slot: int
     frame: Frame
     placements: list[Placement] = field(default_factory=list)
+    outlines: list[align.Matrix] = field(default_factory=list)
     promise: float = 0.0
     overlay: Overlay | None = None
+    log_odds: float = -np.inf
     probability: float = 0.0
 
     def __repr__(self) -> str:
@@ -41,11 +51,18 @@ def judged(seen: Seen, index: Index, view: str = "front") -> list[Trial]:
     found = _candidates(seen, index, view)
     for trial in found:
         _sift(trial, seen)
-    ranked = sorted(found, key=lambda trial: (-trial.promise, trial.slot))[:JUDGED]
+    near = sorted(found, key=_by_promise)[:NEARED]
+    for trial in near:
+        _near(trial, seen)
+    ranked = sorted(near, key=_by_promise)[:JUDGED]
     best = [trial for trial in ranked if trial.promise > ranked[0].promise - BEHIND]
     for trial in best:
         judge(trial, seen)
-    return sorted(best, key=lambda trial: (-trial.probability, trial.slot))
+    return sorted(best, key=lambda trial: (-trial.log_odds, trial.slot))
+
+
+def _by_promise(trial: Trial) -> tuple[float, int]:
+    return -trial.promise, trial.slot
 
 
 def of_slot(slot: int, seen: Seen, index: Index) -> Trial:
@@ -55,8 +72,8 @@ def of_slot(slot: int, seen: Seen, index: Index) -> Trial:
     for pin in seen.wholes:
         if own is None:
             break
-        turn = float(best_turns(likeness(pin.harmonics, stacked([own.harmonics])))[0])
-        _place_by_whole(trial, pin, index, turn)
+        turns = likely_turns(likeness(pin.harmonics, stacked([own.harmonics])))[0]
+        _place_by_whole(trial, pin, index, turns)
     _sift(trial, seen)
     judge(trial, seen)
     return trial
@@ -64,36 +81,47 @@ def of_slot(slot: int, seen: Seen, index: Index) -> Trial:
 
 def _candidates(seen: Seen, index: Index, view: str) -> list[Trial]:
     found: dict[int, Trial] = {}
-
-    def trial(slot: int) -> Trial:
-        if slot not in found:
-            found[slot] = Trial(index.name(slot) or "", slot, index.frame(slot))
-        return found[slot]
-
     for at, pin in enumerate(seen.wholes):
         alike = index.like_whole(pin.harmonics, BY_WHOLE if at == 0 else BY_FORM, view)
         if at == 0:
             alike += index.like_whole(pin.harmonics, BY_FORM, view, in_colour=False)
-        for slot, _, turn in alike:
-            _place_by_whole(trial(slot), pin, index, turn)
+        for slot, _, turns in alike:
+            _place_by_whole(_trial(found, slot, index), pin, index, turns)
     for hit in index.like_parts(seen.features, BY_PARTS, view):
-        _place_by_parts(trial(hit.slot), hit)
+        _place_by_parts(_trial(found, hit.slot, index), hit)
     return list(found.values())
 
 
-def _place_by_whole(trial: Trial, pin: Whole, index: Index, turn: float) -> None:
+def _trial(found: dict[int, Trial], slot: int, index: Index) -> Trial:
+    if slot not in found:
+        found[slot] = Trial(index.name(slot) or "", slot, index.frame(slot))
+    return found[slot]
+
+
+def _place_by_whole(trial: Trial, pin: Whole, index: Index, turns: tuple[float, ...]) -> None:
     upright = index.upright(trial.slot)
     if upright is None:
         return
-    homography = align.from_whole(upright, pin.upright, turn)
-    if align.plausible(homography):
-        trial.placements.append(Placement(homography))
+    for turn in turns:
+        _place(trial, align.from_whole(upright, pin.upright, turn))
 
 
 def _place_by_parts(trial: Trial, hit: Hit) -> None:
     placement = align.from_points(hit.here, hit.there)
-    if placement is not None:
-        trial.placements.append(Placement(placement.homography))
+    _place(trial, hit.similarity if placement is None else placement.homography)
+
+
+def _place(trial: Trial, homography: align.Matrix) -> None:
+    """Keep a first guess that a camera could have seen and that is not there yet."""
+    if not align.plausible(homography):
+        return
+    outline = align.corners(homography)
+    reach = SAME * align.side_in_photo(homography)
+    for other in trial.outlines:
+        if float(np.abs(other - outline).max()) < reach:
+            return
+    trial.outlines.append(outline)
+    trial.placements.append(Placement(homography))
 
 
 def _sift(trial: Trial, seen: Seen) -> None:
@@ -107,14 +135,27 @@ def _sift(trial: Trial, seen: Seen) -> None:
     trial.promise = max(scores, default=0.0)
 
 
+def _near(trial: Trial, seen: Seen) -> None:
+    """Lay the candidate on roughly, from the best of its first guesses."""
+    for placement in trial.placements[:1]:
+        better = refined(trial.frame, seen.levels, placement.homography, (COARSE,))
+        if better is None:
+            continue
+        promise = compare.quick_structure(trial.frame, seen.levels, better)
+        if promise > trial.promise:
+            trial.promise = promise
+            trial.placements.insert(0, Placement(better))
+
+
 def judge(trial: Trial, seen: Seen, same: Logistic | None = None) -> None:
     """Lay the candidate over the photo as exactly as can be, and measure how alike they are."""
     same = same or shipped().same
     for placement in _exact(trial, seen):
         over = compare.overlay(trial.frame, seen.levels, placement, seen.masks)
-        probability = same.probability(compare.measures(over))
-        if trial.overlay is None or probability > trial.probability:
-            trial.overlay, trial.probability = over, probability
+        values = compare.measures(over)
+        if trial.overlay is None or same.log_odds(values) > trial.log_odds:
+            trial.overlay, trial.log_odds = over, same.log_odds(values)
+            trial.probability = same.probability(values)
 
 
 def _exact(trial: Trial, seen: Seen) -> list[Placement]:
@@ -132,7 +173,7 @@ def _exact(trial: Trial, seen: Seen) -> list[Placement]:
         return compare.quick_structure(trial.frame, seen.levels, homography)
 
     best = max(starts, key=alike)
-    better = align.refined(trial.frame, seen.levels, best)
-    if better is not None and alike(better) > alike(best):
+    better = refined(trial.frame, seen.levels, best)
+    if better is not None and alike(better) > alike(best) - EVEN:
         best = better
     return [align.measured(best, *pairs) or Placement(best)]

@@ -23,6 +23,7 @@ REACH = 2.3  # standard deviations of the mask: an even disc ends at 2
 READ_SIDE = 128  # pixels of a frame from which its circles are read
 CHANNELS = 4  # lightness, two of colour, the mask
 WEIGHTS = (1.0, 0.8, 0.8, 0.8)
+PEAKS, ALSO = 2, 0.85  # turns that are told of one pin, and how likely the second must be
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,9 +147,19 @@ def likeness(pin: NDArray[np.complex64], many: NDArray[np.complex64]) -> NDArray
     return np.fft.irfft(full, n=ANGLES, axis=1) * ANGLES
 
 
-def best_turns(correlations: NDArray[Any]) -> NDArray[Any]:
-    """The likeliest turn of each row, in radians, between the columns by a parabola."""
-    rows, best = np.arange(len(correlations)), correlations.argmax(axis=1)
-    before, after = correlations[rows, best - 1], correlations[rows, (best + 1) % ANGLES]
-    bend = np.minimum(before + after - 2 * correlations[rows, best], -1e-9)
-    return (best + np.clip((before - after) / (2 * bend), -0.5, 0.5)) * (2 * np.pi / ANGLES)
+def likely_turns(correlations: NDArray[Any]) -> list[tuple[float, ...]]:
+    """The turns of each row that are likely, in radians, between the columns by a parabola: the
+    best one, and the second peak where it is nearly as high (a pin may look alike both ways).
+    """
+    before, after = np.roll(correlations, 1, axis=1), np.roll(correlations, -1, axis=1)
+    peaks = (correlations >= before) & (correlations > after)
+    heights = np.where(peaks, correlations, -np.inf)
+    bend = np.minimum(before + after - 2 * correlations, -1e-9)
+    places = np.arange(ANGLES) + np.clip((before - after) / (2 * bend), -0.5, 0.5)
+    places *= 2 * np.pi / ANGLES
+    found = []
+    for height, place in zip(heights, places, strict=True):
+        order = np.argsort(-height, kind="stable")[:PEAKS]
+        found.append(tuple(float(place[at]) for at in order if height[at] >= ALSO * height[order[0]]
+                           and np.isfinite(height[at])) or (0.0,))  # fmt: skip
+    return found

@@ -127,7 +127,12 @@ class Strip(Struct, gc=False):
 
     kind: bytes
     line: bytes
-    data: list[bytes]
+    data: list[bytes] | tuple[bytes, ...]
+
+    def close(self) -> None:
+        """It grows no more. (The garbage collector looks at every list there is, again and again;
+        a tuple of bytes it lets be. Logs in memory have millions.)"""
+        self.data = tuple(self.data)
 
     def size(self, last: Position) -> int:
         """The bytes of its events, if each position had as many digits as `last`."""

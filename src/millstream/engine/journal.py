@@ -57,20 +57,21 @@ def _pen(journal: "Journal", kind: bytes, blank: bytes) -> Pen:
     """
     head, middle = blank[:-1].replace(b"%", b"%%").split(b'"seq":0', 1)
     strip: Strip | None = None
+    values: list[bytes] = []
     now, until = journal.now, 0.0
     weight = left = 0
 
-    def begin() -> Strip:
+    def begin() -> None:
         """A new strip: of another millisecond, behind another event, after a flush."""
-        nonlocal strip, until, weight, left
+        nonlocal strip, values, until, weight, left
         if journal.error is not None:
             raise journal.error
         line = b'%b"seq":%%d%b,"time":"%b","data":%%b}' % (head, middle, journal.stamp())
-        strip = Strip(kind, line, [])
+        values = []
+        strip = Strip(kind, line, values)
         journal.take(strip)
         until, weight = journal.until, len(line % (journal.seq + 1, b""))
         left = MAX_BYTES - journal.weight
-        return strip
 
     def write(data: Any) -> int:
         nonlocal left
@@ -80,10 +81,9 @@ def _pen(journal: "Journal", kind: bytes, blank: bytes) -> Pen:
             encoded = encode(data)
         if LINE_FEED in encoded:
             encoded = encode(data)
-        open = strip
-        if open is None or open is not journal.strip or now() >= until:
-            open = begin()
-        open.data.append(encoded)
+        if strip is None or strip is not journal.strip or now() >= until:
+            begin()
+        values.append(encoded)
         size = len(encoded) + weight
         left -= size
         if left <= 0:
@@ -216,6 +216,7 @@ class Journal:
         """What the last strip has come to: it grows no more."""
         strip, self.strip = self.strip, None
         if strip is not None:
+            strip.close()
             self._seq += len(strip.data)
             self.weight += strip.size(self._seq)
 

@@ -132,7 +132,10 @@ class Performance:
         self._append(STEP_STARTED)
         self.open = True
         try:
-            result = await self._timed(function)
+            if self.step.timeout is None:
+                result = await self._call(function)
+            else:
+                result = await self._timed(function, self.step.timeout)
             await self._finish(result, function)
             self.open = False
             if self._lead is not None:
@@ -147,19 +150,15 @@ class Performance:
                 self._lead = None
         return None
 
-    async def _timed(self, function: Callable[..., Any]) -> Any:
-        if self.step.timeout is None:
-            return await self._call(function)
-        limit = self._limit = asyncio.timeout(self.step.timeout)
+    async def _timed(self, function: Callable[..., Any], seconds: float) -> Any:
+        limit = self._limit = asyncio.timeout(seconds)
         try:
             async with limit:
                 return await self._call(function)
         except TimeoutError as error:
             if not limit.expired():
                 raise
-            raise StepTimeout(
-                f"no result within the step's timeout of {self.step.timeout:g} s"
-            ) from error
+            raise StepTimeout(f"no result within the step's timeout of {seconds:g} s") from error
         finally:
             self._limit = None
 

@@ -78,7 +78,10 @@ class StepLoop:
                 while channel:
                     message = channel.pop()
                     for decision in self.join.feed(parameter, message):
-                        await self._act(decision)
+                        if type(decision) is Ready and self._calls is None:
+                            await self._perform(decision)  # each frame between here and the step
+                        else:  # is one more to wake through, whenever it wakes
+                            await self._act(decision)
                     if type(message) is Void and message.seen is not None:
                         message.seen.acted()
 

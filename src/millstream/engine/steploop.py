@@ -78,9 +78,10 @@ class StepLoop:
                 while channel:
                     message = channel.pop()
                     for decision in self.join.feed(parameter, message):
+                        # each frame from here to the step is one more to wake through
                         if type(decision) is Ready and self._calls is None:
-                            await self._perform(decision)  # each frame between here and the step
-                        else:  # is one more to wake through, whenever it wakes
+                            await self._perform(decision)
+                        else:
                             await self._act(decision)
                     if type(message) is Void and message.seen is not None:
                         message.seen.acted()

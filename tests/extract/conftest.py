@@ -2,9 +2,7 @@
 of this folder.
 """
 
-import os
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,36 +10,15 @@ import httpx
 import pytest
 
 from tests.extract.local_site import LocalSite
+from tests.serving_process import PROJECT, start_server, stop_server
 
-PROJECT = Path(__file__).resolve().parents[2]
 SHARED = PROJECT.parent / "shared" / "data"
 
 
-def start_server(folder: Path, **environment: str) -> tuple[subprocess.Popen[str], str]:
+def start_extract(folder: Path, **environment: str) -> tuple[subprocess.Popen[str], str]:
     """A server process and its address."""
-    command = [sys.executable, "-m", "millstream", "serve", "millstream_apps.extract:app"]
-    process = subprocess.Popen(
-        [*command, "--port", "0", "--store", f"sqlite:///{folder}/store.db"],
-        cwd=PROJECT,
-        env={**os.environ, "EXTRACT_DATA": str(folder / "extract"), **environment},
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stderr is not None
-    said = []
-    for line in process.stderr:
-        if " at http" in line:
-            return process, line.split(" at ")[1].split()[0]
-        said.append(line)
-    process.stderr.close()
-    raise AssertionError(f"the server did not start ({process.wait()}): {''.join(said)}")
-
-
-def stop_server(process: subprocess.Popen[str]) -> str:
-    """Stop it as an operator would; the rest of what it logged."""
-    process.terminate()
-    _, logged = process.communicate(timeout=30)
-    return logged
+    environment = {"EXTRACT_DATA": str(folder / "extract"), **environment}
+    return start_server("millstream_apps.extract:app", folder, **environment)
 
 
 @pytest.fixture(scope="session")
@@ -52,7 +29,7 @@ def site() -> Iterator[LocalSite]:
 
 @pytest.fixture(scope="session")
 def address(tmp_path_factory: pytest.TempPathFactory, site: LocalSite) -> Iterator[str]:
-    process, url = start_server(
+    process, url = start_extract(
         tmp_path_factory.mktemp("extract"),
         EXTRACT_ALLOW="127.0.0.1",
         EXTRACT_WORKERS="1",

@@ -7,14 +7,15 @@ import httpx
 import pytest
 from websockets.sync.client import connect
 
-from tests.extract.conftest import start_server, stop_server
+from tests.extract.conftest import start_extract
 from tests.extract.local_site import LocalSite
 from tests.extract.streams import lines
+from tests.serving_process import stop_server
 
 
 @pytest.fixture(scope="module")
 def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    process, url = start_server(
+    process, url = start_extract(
         tmp_path_factory.mktemp("guarded"),
         API_KEYS="ada:key-of-ada-0123456789, key-of-bob-0123456789",
         REQUIRE_AUTH="true",

@@ -6,9 +6,10 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.extract.conftest import start_server, stop_server
+from tests.extract.conftest import start_extract
 from tests.extract.local_site import LocalSite
 from tests.page import browser
+from tests.serving_process import stop_server
 
 
 def test_without_a_browser_it_says_so(http: httpx.Client, site: LocalSite) -> None:
@@ -27,7 +28,7 @@ def test_a_browser_makes_the_page_and_reaches_nothing_itself(
     path = browser.executable()
     if path is None:
         pytest.skip("no Chromium on PATH (or in CHROMIUM): rendering is not tested")
-    process, url = start_server(
+    process, url = start_extract(
         tmp_path,
         EXTRACT_CHROMIUM=path,
         EXTRACT_CHROMIUM_FLAGS="--no-sandbox" if os.geteuid() == 0 else "",

@@ -32,11 +32,7 @@ class StepLoop:
         self.inbound: dict[str, Arrow] = {
             arrow.parameter: Channel(step.buffer.size, self.wake.set) for arrow in step.arrows
         }
-        self.stream = None
-        for arrow in step.arrows:
-            if arrow.reading is Reading.STREAM:
-                self.stream = arrow
-                break
+        self.stream = next((a for a in step.arrows if a.reading is Reading.STREAM), None)
         self.streams = self._streams()
         self.limit = limit
         self._slots = asyncio.Semaphore(limit) if limit is not None else None
@@ -78,11 +74,7 @@ class StepLoop:
                 while channel:
                     message = channel.pop()
                     for decision in self.join.feed(parameter, message):
-                        # each frame from here to the step is one more to wake through
-                        if type(decision) is Ready and self._calls is None:
-                            await self._perform(decision)
-                        else:
-                            await self._act(decision)
+                        await self._act(decision)
                     if type(message) is Void and message.seen is not None:
                         message.seen.acted()
 

@@ -103,7 +103,7 @@ class _Created(Collector):
 
 class _Seconds(Collector):
     """A histogram of durations, in plain lists: every run and every call is told here, and the
-    library's own takes ten times as long. Of the event loop alone, so that nothing is locked."""
+    library's own takes twice as long. Of the event loop alone, so that nothing is locked."""
 
     def __init__(self, name: str, help: str, labels: tuple[str, ...]) -> None:
         self._name, self._help, self._labels = f"millstream_{name}", help, labels

@@ -24,7 +24,7 @@ def frames(lines: Sequence[bytes]) -> bytes:
     if not lines:
         return b""
     number = int(position(lines[0]))
-    if int(position(lines[-1])) != number + len(lines) - 1:
+    if any(int(position(line)) != at for at, line in enumerate(lines, number)):
         return b"".join(map(frame, lines))  # notices stand among them
     return b"".join(_numbered(lines, number))
 

@@ -139,6 +139,8 @@ def _publish_nchan(server: Server, run: Run) -> Publisher:
 
 
 def _hold(server: Server, run: Run) -> Asked:
+    if not pushpin.settled(server.port):
+        raise Broken("it let nobody in within 20 s")
     return get("/stream")
 
 

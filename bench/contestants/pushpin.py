@@ -1,7 +1,9 @@
 """Pushpin as a child of ours: its runner, proxy, handler and Condure, with a configuration in an
 empty folder, loopback alone. Its built-in test route holds /stream open."""
 
+import http.client
 import shutil
+import time
 from pathlib import Path
 
 NOT_THERE = "not installed (apt-get install pushpin condure)"
@@ -15,6 +17,23 @@ def absent() -> str | None:
 def control_port(port: int) -> int:
     """Where it takes what is published."""
     return port + 1
+
+
+def settled(port: int, seconds: float = 20.0) -> bool:
+    """Wait until it lets clients in: it listens before its parts have found one another, and says
+    500 until then. False where that took longer."""
+    until, good = time.monotonic() + seconds, 0
+    while good < 5 and time.monotonic() < until:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+        try:
+            connection.request("GET", "/stream")
+            good = good + 1 if connection.getresponse().status == 200 else 0
+        except OSError:
+            good = 0
+        finally:
+            connection.close()
+        time.sleep(0.05)
+    return good >= 5
 
 
 def command(port: int, folder: Path) -> list[str]:

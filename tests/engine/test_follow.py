@@ -6,6 +6,7 @@ import random
 from hypothesis import given
 from hypothesis import strategies as st
 
+from millstream.engine.crowd import Form
 from millstream.engine.follow import Follower
 from millstream.engine.replays import LAGGING_EVENTS
 from millstream.engine.tails import Tails
@@ -29,6 +30,9 @@ async def created(store, *, worker: str | None = "w") -> int:
         ttl=1e9,
     )
     return found.run.epoch
+
+
+LINES = Form("lines", lambda segment: b"".join(b"%b\n" % each for each in segment.events))
 
 
 def follower(store, tails: Tails, after: int = 0) -> Follower:
@@ -209,14 +213,14 @@ def test_at_the_live_edge_nothing_is_lost_or_told_twice(published):
         await reader.open()
         told, takes = [], [True]
 
-        def take(batch):
+        def write(ready):
             if takes[0]:
-                told.extend(decode(each).seq for each in batch.events)
+                told.extend(decode(each).seq for each in ready.splitlines())
             return takes[0]
 
         async def read():
             while True:
-                await reader.live(take)
+                await reader.live(write, LINES)
                 if reader.at_end:
                     return
                 if reader.ready:

@@ -10,16 +10,22 @@ from collections.abc import AsyncIterator, Callable, Sequence
 
 from millstream.core import replay
 from millstream.core.replay import Edge
+from millstream.engine.crowd import Form, Shared
 from millstream.engine.replays import BATCH_BYTES, merged
-from millstream.engine.tail import Batch, Shared, Tail
+from millstream.engine.tail import Batch, Tail
 from millstream.engine.tails import Tails
 from millstream.errors import NotFound
 from millstream.events import Position, iso
 from millstream.store import Store
 
+UNFRAMED = Form("", lambda _: b"")
+"""Of one who only wants to know that something was published."""
+
 
 class Follower:
     """One reader of one log. Iterate `batches`; `cursor` is what has been handed out so far."""
+
+    __slots__ = ("_now", "_parked", "_store", "_tail", "_tails", "cursor", "form", "run", "write")
 
     def __init__(
         self, store: Store, tails: Tails, run: str, after: Position, *, now: Callable[[], float]
@@ -27,7 +33,8 @@ class Follower:
         self._store, self._tails, self._now = store, tails, now
         self.run, self.cursor = run, after
         self._tail: Tail | None = None
-        self._take: Callable[[Batch], bool] | None = None
+        self.write: Callable[[bytes], bool] | None = None
+        self.form = UNFRAMED
         self._parked: asyncio.Future[None] | None = None
 
     async def open(self) -> Edge:
@@ -93,29 +100,21 @@ class Follower:
 
     # --- at the live edge -------------------------------------------------------------------
 
-    async def live(self, take: Callable[[Batch], bool]) -> None:
-        """Wait at the live edge; `take` is called with what is published, the moment it is, and
-        says whether it has taken it. Returns when there is something else to do: a batch was not
-        taken, the log has ended, or somebody called `wake`."""
+    async def live(self, write: Callable[[bytes], bool] | None, form: Form) -> None:
+        """Wait at the live edge; `write` is called with what is published, the moment it is, as
+        bytes in `form`, and says whether it has taken them. Returns when there is something else to
+        do: it has not (or is None), the log has ended, or somebody called `wake`."""
         tail = self._tail
         if tail is None or self.ready:
             return
-        self._take, self._parked = take, asyncio.get_running_loop().create_future()
+        self.write, self.form = write, form
+        self._parked = asyncio.get_running_loop().create_future()
         tail.listen(self)
         try:
             await self._parked
         finally:
             tail.unlisten(self)
-            self._take = self._parked = None
-
-    def offer(self, batch: Batch, first: Position, *, ended: bool) -> None:
-        """See `tail.Listener`."""
-        take = self._take
-        if first == self.cursor + 1 and take is not None and take(batch):
-            self.cursor = batch.last
-            if not ended:
-                return
-        self.wake()
+            self.write = self._parked = None
 
     def wake(self) -> None:
         """End `live`, if it is under way."""

@@ -1,35 +1,20 @@
 """Tail: a log's live edge in this process. Writers publish what is durable; readers wait here.
 
 Holds the last few segments, bounded in bytes, so that readers near the edge need no store.
-A reader costs one entry in a list while it waits, and nothing else.
+A reader costs one entry in a list, or in the crowd, while it waits, and nothing else.
 """
 
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from typing import Protocol
 
 from msgspec import Struct, field
 
 from millstream.core.replay import Edge
+from millstream.engine.crowd import Crowd, Listener, Shared
 from millstream.events import Position, Segment
 
 HELD_BYTES = 262_144
-
-
-class Shared(Struct, gc=False, eq=False):
-    """One published segment, and its framings: made once by the first reader that needs one,
-    shared by all others."""
-
-    segment: Segment
-    frames: dict[str, bytes] = field(default_factory=dict)
-
-    def framed(self, wire: str, frame: Callable[[Segment], bytes]) -> bytes:
-        """The whole segment in a wire's form."""
-        found = self.frames.get(wire)
-        if found is None:
-            found = self.frames[wire] = frame(self.segment)
-        return found
 
 
 class Batch(Struct, frozen=True, gc=False):
@@ -65,19 +50,13 @@ class Batch(Struct, frozen=True, gc=False):
         return found
 
 
-class Listener(Protocol):
-    """A reader at the live edge, which takes what is published at once."""
-
-    def offer(self, batch: Batch, first: Position, *, ended: bool) -> None:
-        """The next events, the position of the first, and whether the log ends with them. Must
-        not raise."""
-
-    def wake(self) -> None:
-        """Something else is new: look."""
-
-
 class Tail:
     """The live edge of one run's log. `last` is the newest durable position."""
+
+    __slots__ = (
+        *("_bytes", "_crowd", "_held", "_waiters"),
+        *("ended", "first", "last", "left_at", "run", "watchers"),
+    )
 
     def __init__(self, run: str, *, first: Position, last: Position, ended: bool) -> None:
         self.run = run
@@ -89,7 +68,7 @@ class Tail:
         self._held: deque[Shared] = deque()
         self._bytes = 0
         self._waiters: list[asyncio.Future[None]] = []
-        self._listeners: set[Listener] = set()
+        self._crowd: Crowd | None = None
 
     @property
     def held(self) -> Position:
@@ -107,26 +86,29 @@ class Tail:
             return
         if segment.first != self.last + 1:
             self._let_go()
-        shared = Shared(segment)
-        self._held.append(shared)
+        self._held.append(Shared(segment))
         self._bytes += segment.size
         while self._bytes > HELD_BYTES and len(self._held) > 1:
             self._bytes -= self._held.popleft().segment.size
         self.last = segment.last
         self.ended = self.ended or ended
-        if self._listeners:
-            batch = Batch(segment.last, shared=(shared,))
-            for listener in self._listeners:
-                listener.offer(batch, segment.first, ended=self.ended)
-        self._wake_waiters()
+        if self._crowd is not None:
+            self._crowd.serve()
+        if self._waiters:
+            self._wake_waiters()
 
     def listen(self, listener: Listener) -> None:
-        """Offer it what is published, until `unlisten`."""
-        self._listeners.add(listener)
+        """Give it what is published, until `unlisten`."""
+        if self._crowd is None:
+            self._crowd = Crowd(self)
+        self._crowd.add(listener)
 
     def unlisten(self, listener: Listener) -> None:
         """No more."""
-        self._listeners.discard(listener)
+        if self._crowd is not None:
+            self._crowd.discard(listener)
+            if not self._crowd:
+                self._crowd = None
 
     def advance(self, *, first: Position, last: Position, ended: bool) -> None:
         """What the store says of the log, which another worker may have written."""
@@ -152,8 +134,8 @@ class Tail:
         self._bytes = 0
 
     def _wake(self) -> None:
-        for listener in self._listeners:
-            listener.wake()
+        if self._crowd is not None:
+            self._crowd.wake()
         self._wake_waiters()
 
     def _wake_waiters(self) -> None:
@@ -164,7 +146,13 @@ class Tail:
 
     def since(self, cursor: Position) -> list[Shared]:
         """The held segments that have something behind the cursor."""
-        return [shared for shared in self._held if shared.segment.last > cursor]
+        found: list[Shared] = []
+        for shared in reversed(self._held):  # readers are near the edge
+            if shared.segment.last <= cursor:
+                break
+            found.append(shared)
+        found.reverse()
+        return found
 
     async def wait(self, cursor: Position) -> None:
         """Until there is something behind the cursor, or the log has ended."""

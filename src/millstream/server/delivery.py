@@ -15,10 +15,10 @@ from typing import Any
 import structlog
 from starlette.responses import Response
 
-from millstream.engine.follow import Follower
+from millstream.engine.crowd import Form
+from millstream.engine.follow import UNFRAMED, Follower
 from millstream.engine.tail import Batch
 from millstream.errors import MillstreamError
-from millstream.events import Segment
 from millstream.server.connection import Connection, Receive, Scope, Send
 from millstream.server.connection import chunk as in_chunk
 from millstream.wire import Wire
@@ -59,9 +59,7 @@ class Streams:
     def _look_round(self) -> None:
         """One timer for all: a stream that was silent for so many rounds sends a heartbeat."""
         for stream in self._open:
-            stream.silent += 1
-            if stream.silent >= BEATS:
-                stream.poke()
+            stream.look()
         self._round = None
         if self._open:
             self._next_round()
@@ -107,12 +105,13 @@ class EventStream(Response):
         self._beats = wire.heartbeat if heartbeat else b""
         self._first = first
         self._content_type = content_type or wire.content_type
-        self._chunks = _in_chunks(wire)
+        self._form = _in_chunks(wire)
         self._write: Callable[[bytes], bool] | None = None
         self.release: Callable[[], object] = bool
         """Called at the end."""
         self.silent = 0
         """Rounds since the last write."""
+        self._seen = follower.cursor
         self._gone = False
         self.status_code, self.background = 200, None  # what FastAPI looks at in a response
 
@@ -160,6 +159,14 @@ class EventStream(Response):
         self._gone = True
         self.poke()
 
+    def look(self) -> None:
+        """A round has passed. (What is written at the live edge moves nothing but the cursor.)"""
+        cursor = self._follower.cursor
+        self.silent = self.silent + 1 if cursor == self._seen else 1
+        self._seen = cursor
+        if self.silent >= BEATS:
+            self.poke()
+
     def poke(self) -> None:
         """Whatever this stream waits for: look again now."""
         self._follower.wake()
@@ -173,7 +180,7 @@ class EventStream(Response):
             if not self._connection.clear and not await self._room():
                 return False
             if not self._follower.ready and self.silent < BEATS:
-                await self._follower.live(self._take)
+                await self._follower.live(self._at_once, self._form)
                 continue
             try:
                 chunk = await self._next()
@@ -198,19 +205,11 @@ class EventStream(Response):
         batch = await self._follower.next()
         return None if batch is None else self._framed(batch)
 
-    def _take(self, batch: Batch) -> bool:
-        """At the live edge: write it at once. False where it has to be sent in turn."""
-        if self._framer is not None or self._first is not None:  # they keep state: in turn
-            return False
-        name, of_segment, of_lines = self._chunks
-        ready = batch.frames.get(name)
-        if ready is None:  # by the first one who takes it, for all
-            ready = batch.frames[name] = batch.framed(name, of_segment, of_lines)
-        write = self._write
-        if write is None or not write(ready):
-            return False
-        self.silent = 0
-        return True
+    @property
+    def _at_once(self) -> Callable[[bytes], bool] | None:
+        """What writes at the live edge; None where each batch has to be sent in turn."""
+        keeps_state = self._framer is not None or self._first is not None
+        return None if keeps_state else self._write
 
     def _framed(self, batch: Batch) -> bytes:
         if self._framer is not None:
@@ -258,15 +257,9 @@ class EventStream(Response):
 
 
 @lru_cache(maxsize=16)
-def _in_chunks(
-    wire: Wire,
-) -> tuple[str, Callable[[Segment], bytes], Callable[[tuple[bytes, ...]], bytes]]:
+def _in_chunks(wire: Wire) -> Form:
     """How a wire's bytes are made ready for a connection, once for all who read by it."""
-    return (
-        f"{wire.name} in chunks",
-        lambda events: in_chunk(wire.segment(events)),
-        lambda lines: in_chunk(wire.frames(lines)),
-    )
+    return Form(f"{wire.name} in chunks", lambda events: in_chunk(wire.segment(events)))
 
 
 class OutcomeResponse(EventStream):
@@ -275,9 +268,11 @@ class OutcomeResponse(EventStream):
     def __init__(self, *args: Any, document: Callable[[], Awaitable[bytes]], **more: Any) -> None:
         super().__init__(*args, heartbeat=False, content_type="application/json", **more)
         self._document = document
+        self._form = UNFRAMED
 
-    def _take(self, batch: Batch) -> bool:
-        return True  # and say nothing of it
+    @property
+    def _at_once(self) -> Callable[[bytes], bool]:
+        return lambda _: True  # and say nothing of it
 
     def _framed(self, batch: Batch) -> bytes:
         return b""

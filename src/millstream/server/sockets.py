@@ -15,6 +15,7 @@ import structlog
 from fastapi import APIRouter, WebSocket, WebSocketDisconnect
 from fastapi.requests import HTTPConnection
 
+from millstream.engine.crowd import Form
 from millstream.engine.follow import Follower
 from millstream.engine.tail import Batch
 from millstream.errors import MillstreamError, RequestError
@@ -223,7 +224,7 @@ class Socket:
     async def _pass_on(self, follower: Follower) -> bool:
         """Send what is published at once, while the client keeps up; else the next batch, when its
         turn has come. False where the log has ended."""
-        await follower.live(self._take)
+        await follower.live(self._at_once, _FRAMED)
         async with self._turn:
             await self._kept_up(self._connection.room(self._service.streams.stall_timeout))
             if not follower.ready:
@@ -234,19 +235,20 @@ class Socket:
             await self._send_batch(batch)
             return True
 
-    def _take(self, batch: Batch) -> bool:
-        """Write it at once, past ASGI. False where somebody else is sending, or that cannot be."""
-        if self._turn.locked():
-            return False
-        return self._connection.write(_framed(batch))
+    def _at_once(self, ready: bytes) -> bool:
+        """Write past ASGI. False where somebody else is sending, or that cannot be."""
+        return not self._turn.locked() and self._connection.write(ready)
 
     async def _send_batch(self, batch: Batch) -> None:
         if not self._connection.write(_framed(batch)):
             await self._send(batch.events)
 
 
+_FRAMED = Form("websocket", wire.segment)
+
+
 def _framed(batch: Batch) -> bytes:
-    return batch.framed("websocket", wire.segment, wire.frames)
+    return batch.framed(*_FRAMED, wire.frames)
 
 
 def same_origin(socket: WebSocket, allowed: tuple[str, ...]) -> bool:

@@ -144,7 +144,7 @@ class FeedReader:
             lines += [e.line for e in entries if self._wanted is None or self._wanted(e)]
         return tuple(lines)
 
-    async def live(self, take: object = None) -> None:
+    async def live(self, write: object = None, form: object = None) -> None:
         """Wait until there is something to do: entries, the end, or a call of `wake`."""
         if self.ready:
             return

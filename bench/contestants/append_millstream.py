@@ -7,7 +7,7 @@ import uuid
 import uvloop
 
 from bench.contestants.appending import Asked, Latencies, tell, timed
-from millstream.engine.journal import Journal
+from millstream.engine.journal import Clock, Journal
 from millstream.engine.observer import Observer
 from millstream.engine.tail import Tail
 from millstream.events import (
@@ -58,7 +58,7 @@ async def main() -> None:
         )
         assert created.lease is not None
         tail = TimedTail(run, latencies)
-        journal = Journal(store, created.lease, tail, now=time.time, observer=Observer())
+        journal = Journal(store, created.lease, tail, clock=Clock(time.time), observer=Observer())
         journals.append((journal, tail))
 
     async def write(number: int) -> None:

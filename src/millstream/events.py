@@ -118,15 +118,34 @@ def filled(template: bytes, *columns: Sequence[Any]) -> bytes:
     return template * height % tuple(rows)  # one format of many rows: a quarter cheaper
 
 
-class Strip(Struct, gc=False):
-    """Consecutive events that differ in nothing but position and data: a stream of partials.
-
-    `line` is their common form, a template with the holes `%d` (position) and `%b` (data); `kind`
-    their type. Bytes are made of them once, in the form that is asked for.
-    """
+class Pattern(Struct, frozen=True, gc=False):
+    """What the events of one step, item and attempt have in common, as a template: `before` up to
+    their time, with the hole `%d` (position), `after` behind it, with the hole `%b` (data). `kind`
+    is their type, for templates, too."""
 
     kind: bytes
-    line: bytes
+    before: bytes
+    after: bytes
+
+    @classmethod
+    def of(cls, blank: bytes, type: str) -> "Pattern":
+        """From one of them, encoded with position 0, without time and data."""
+        before, after = blank[:-1].replace(b"%", b"%%").split(b'"seq":0', 1)
+        kind = type.encode().replace(b"%", b"%%")
+        return cls(kind, before + b'"seq":%d' + after + b',"time":"', b'","data":%b}')
+
+    @property
+    def size(self) -> int:
+        """Bytes of one without position and data, if none of them is `%`."""
+        return len(self.before) + len(self.after) - len(b"%d%b") + len("2026-11-20T08:00:00.123Z")
+
+
+class Strip(Struct, gc=False):
+    """Consecutive events of one pattern and one time: a stream of partials, of which each costs its
+    data. Bytes are made of them once, in the form that is asked for."""
+
+    pattern: Pattern
+    time: bytes
     data: list[bytes] | tuple[bytes, ...]
 
     def close(self) -> None:
@@ -134,14 +153,19 @@ class Strip(Struct, gc=False):
         a tuple of bytes it lets be. Logs in memory have millions.)"""
         self.data = tuple(self.data)
 
-    def size(self, last: Position) -> int:
-        """The bytes of its events, if each position had as many digits as `last`."""
-        each = len(self.line) - len(b"%d%b") + len(str(last))
-        return sum(map(len, self.data)) + each * len(self.data)
-
     def lines(self, first: Position) -> list[bytes]:
         """Each event by itself; `first` is the position of the first."""
-        return [self.line % numbered for numbered in enumerate(self.data, first)]
+        line = self.pattern.before + self.time + self.pattern.after
+        return [line % numbered for numbered in enumerate(self.data, first)]
+
+    def filled(self, first: Position, opening: bytes, closing: bytes, *, id: bool = False) -> bytes:
+        """All events, each between two templates; `id`: closing has a hole for the position."""
+        pattern, data = self.pattern, self.data
+        template = b"".join((opening, pattern.before, self.time, pattern.after, closing))
+        if len(data) == 1:
+            return template % ((first, data[0], first) if id else (first, data[0]))
+        numbers = range(first, first + len(data))
+        return filled(template, numbers, data, numbers) if id else filled(template, numbers, data)
 
 
 Piece = bytes | Strip
@@ -203,13 +227,9 @@ class Segment(Struct, gc=False, eq=False):
             if isinstance(piece, bytes):
                 parts += (piece, b"\n")
                 number += 1
-                continue
-            if len(piece.data) == 1:
-                parts += (piece.line % (number, piece.data[0]), b"\n")
             else:
-                numbers = range(number, number + len(piece.data))
-                parts.append(filled(piece.line + b"\n", numbers, piece.data))
-            number += len(piece.data)
+                parts.append(piece.filled(number, b"", b"\n"))
+                number += len(piece.data)
         return b"".join(parts)
 
     @classmethod

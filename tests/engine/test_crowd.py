@@ -1,6 +1,7 @@
 """Crowds: what is published reaches all who follow at the live edge, once and in order, in laps."""
 
 import asyncio
+from collections.abc import Callable
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -16,12 +17,12 @@ LINES = Form("lines", lambda segment: b"".join(b"%b\n" % line for line in segmen
 class Reader:
     """Writes down what it is given, each time as a list; reads the tail itself when it is woken."""
 
-    form = LINES
-
     def __init__(self, tail: Tail, *, takes: bool = True) -> None:
         self.tail, self.takes, self.cursor = tail, takes, tail.last
-        self.begin, self.times, self.woken = tail.last, [], 0
-        self.write = self.take
+        self.begin, self.woken = tail.last, 0
+        self.times: list[list[int]] = []
+        self.form = LINES
+        self.write: Callable[[bytes], bool] | None = self.take
 
     def take(self, ready: bytes) -> bool:
         if self.takes:

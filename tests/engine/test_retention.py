@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from millstream.engine.engine import Engine, EngineOptions, Start
 from millstream.engine.follow import Follower
-from millstream.engine.journal import Journal
+from millstream.engine.journal import Clock, Journal
 from millstream.engine.observer import Observer
 from millstream.engine.retention import Keeper
 from millstream.engine.tails import Tails
@@ -43,7 +43,7 @@ class Desk:
         self.tail = self.tails.begin("r", last=1)
         self.keeper = Keeper(self.store, made.lease, self.tail, self.policy, now=self.now)
         self.journal = Journal(
-            self.store, made.lease, self.keeper, now=self.now, observer=Observer()
+            self.store, made.lease, self.keeper, clock=Clock(self.now), observer=Observer()
         )
         self.journal.append("run.started")
 

@@ -251,7 +251,7 @@ def sizes_of_loops():
                 f"{loop.step.name} ends": len(join.heard) + len(join.closing),
                 f"{loop.step.name} calls": len(loop._running) + len(loop._traces),
                 f"{loop.step.name} numbers": len((numbers and numbers._numbers) or ()),
-                "pending": len(loop.work.journal._pending),
+                "pending": len(loop.work.journal.pending),
                 "under way": len(loop.work.under_way),
             }
         return sizes

@@ -142,7 +142,8 @@ class Crowd:
         if not waiting or waiting[0].segment.first != cursor + 1:
             return None
         if len(waiting) == 1:
-            return waiting[0].framed(*form)
+            shared = waiting[0]
+            return shared.framed(*form) if len(self._listeners) > 1 else form.frame(shared.segment)
         key = cursor, self._tail.last, form.name
         found = self._joined.get(key)
         if found is None:

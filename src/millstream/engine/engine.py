@@ -22,7 +22,7 @@ from millstream.core.retry import Budget
 from millstream.engine.caching import Caching
 from millstream.engine.executors import Executors
 from millstream.engine.follow import Follower
-from millstream.engine.journal import Journal
+from millstream.engine.journal import Clock, Journal
 from millstream.engine.live.control import LiveRun
 from millstream.engine.observer import Observer
 from millstream.engine.retention import Keeper
@@ -118,6 +118,7 @@ class Engine:
         self.observer = observer or Observer()
         self.inputs = {name: InputCodec(graph, blobs) for name, graph in self.graphs.items()}
         self.tails = Tails(now)
+        self._clock = Clock(now)
         self.caching = Caching(store, now=now)
         self.executors = Executors(
             self.graphs.values(),
@@ -348,7 +349,7 @@ class Engine:
         tail = self.tails.get(run.id)
         assert tail is not None, "adopt begins the tail"
         reader = await self._keeper(graph, lease, tail)
-        journal = Journal(self.store, lease, reader, now=self.now, observer=self.observer)
+        journal = Journal(self.store, lease, reader, clock=self._clock, observer=self.observer)
         work = Work(
             graph=graph,
             run=run,

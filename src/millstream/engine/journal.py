@@ -8,7 +8,7 @@ kept it. No task of its own: a flush is a call, and the store's answer another.
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from functools import lru_cache, partial
+from functools import partial
 from typing import Any
 
 from msgspec import UNSET
@@ -22,6 +22,7 @@ from millstream.events import (
     LINE_FEED,
     STEP_PROGRESS,
     Event,
+    Pattern,
     Piece,
     Position,
     Segment,
@@ -34,6 +35,10 @@ from millstream.store import KEPT, Lease, Mark, Store
 
 MAX_BYTES = 65_536
 """A writer stops when this much is not yet durable, so that the engine cannot outrun the store."""
+
+BEHIND_OTHERS = 3
+"""Turns of the loop: in the first a task begins that was just created, in the second goes on who
+waits for it."""
 
 FIRST_PAUSE, MAX_PAUSE = 0.05, 5.0
 """Seconds between tries while the store is out of reach: at first, and at most."""
@@ -48,29 +53,29 @@ Pen = Callable[[Any], int]
 `Journal.append`, and returns its size in bytes (which may be a digit off)."""
 
 
-def _pen(journal: "Journal", kind: bytes, blank: bytes) -> Pen:
-    """What is the same in all of its events is encoded here: a stream of partials costs its data.
+def _pen(journal: "Journal", pattern: Pattern) -> Pen:
+    """What is the same in all of its events is encoded already: a stream of partials costs its
+    data.
 
     Events of the same millisecond are one `Strip`. This is the path that every partial takes: a
     closure, whose own names Python finds fastest, and which leaves counting to the journal.
-    `blank` is the event encoded with position 0, no time and no data.
     """
-    head, middle = blank[:-1].replace(b"%", b"%%").split(b'"seq":0', 1)
     strip: Strip | None = None
     values: list[bytes] = []
-    now, until = journal.now, 0.0
-    weight = left = 0
+    clock = journal.clock
+    now, until = clock.now, 0.0
+    left = 0
+    weight = pattern.size + len("12345")  # a position's digits, more or less
 
     def begin() -> None:
         """A new strip: of another millisecond, behind another event, after a flush."""
-        nonlocal strip, values, until, weight, left
+        nonlocal strip, values, until, left
         if journal.error is not None:
             raise journal.error
-        line = b'%b"seq":%%d%b,"time":"%b","data":%%b}' % (head, middle, journal.stamp())
         values = []
-        strip = Strip(kind, line, values)
+        strip = Strip(pattern, clock.stamp(), values)
+        until = clock.until
         journal.take(strip)
-        until, weight = journal.until, len(line % (journal.seq + 1, b""))
         left = MAX_BYTES - journal.weight
 
     def write(data: Any) -> int:
@@ -93,14 +98,37 @@ def _pen(journal: "Journal", kind: bytes, blank: bytes) -> Pen:
     return write
 
 
-@lru_cache(maxsize=64)
-def _stamp(milliseconds: int) -> bytes:
-    """All runs of a process write by the same clock: one of them makes it text."""
-    return iso((milliseconds + 0.5) / 1000).encode()  # the half: what is cut off is no rounding
+class Clock:
+    """This moment as events tell it. One for all journals of a process: a millisecond that many
+    write in is made text once."""
+
+    __slots__ = ("_text", "now", "since", "until")
+
+    def __init__(self, now: Callable[[], float]) -> None:
+        self.now = now
+        self.since = self.until = 0.0
+        """The millisecond of the last stamp."""
+        self._text = b""
+
+    def stamp(self) -> bytes:
+        """RFC 3339, in milliseconds."""
+        moment = self.now()
+        if not self.since <= moment < self.until:
+            milliseconds = int(moment * 1000)
+            self.since, self.until = milliseconds / 1000, (milliseconds + 1) / 1000
+            # the half: what is cut off is no rounding
+            self._text = iso((milliseconds + 0.5) / 1000).encode()
+        return self._text
 
 
 class Journal:
     """The one writer of a run's log, by right of its lease."""
+
+    __slots__ = (
+        *("_busy", "_due", "_durable", "_epoch", "_flight", "_flushed", "_loop", "_mark"),
+        *("_observer", "_progress", "_run", "_seq", "_state", "_store", "_tail"),
+        *("clock", "crowded", "error", "held", "lingers", "pending", "strip", "weight"),
+    )
 
     def __init__(
         self,
@@ -108,29 +136,32 @@ class Journal:
         lease: Lease,
         tail: Tail | Keeper,
         *,
-        now: Callable[[], float],
+        clock: Clock,
         observer: Observer,
     ) -> None:
         self._store, self._tail, self._observer = store, tail, observer
-        self.now = now
+        self.clock = clock
         self._run, self._epoch = lease.run.id, lease.epoch
         self._state: str | None = lease.run.state
         self._seq: Position = lease.run.seq
         self._durable: Position = lease.run.seq
-        self._pending: list[Piece] = []
+        self.pending: list[Piece] = []
         self.weight = 0
         """Bytes of what is pending, without those of `strip`."""
         self.strip: Strip | None = None
         """The strip that is the last of what is pending, and grows: it is not counted yet."""
-        self._stamp = b""
-        self._since = self.until = 0.0
-        """The millisecond of the last stamp."""
         self.crowded = False
         """Whether a writer should wait for `room`."""
         self._progress: dict[_Teller, tuple[int, Position]] = {}
         self._mark: Mark | None = None
         self._loop = asyncio.get_running_loop()
         self._busy = False
+        self.held = False
+        """Whether what is appended now will be followed by `let_go`."""
+        self._due = 0
+        """Turns of the loop to the next flush; 0 where none is to come by itself."""
+        self.lingers = False
+        """Whether the step that pauses now has just begun a task that may have more."""
         self._flight: asyncio.Future[None] | None = None
         self._flushed: list[asyncio.Future[None]] = []
         self.error: Exception | None = None
@@ -185,18 +216,18 @@ class Journal:
                 fallback=fallback,
                 cached=cached,
                 count=count,
-                time=self.stamp().decode(),
+                time=self.clock.stamp().decode(),
                 data=data,
             )
         )
         if earlier is not None:
-            self._pending[earlier[0]] = line
+            self.pending[earlier[0]] = line
             return len(line)
         if type == STEP_PROGRESS:
-            self._progress[step, item, attempt] = len(self._pending), self.seq + 1
+            self._progress[step, item, attempt] = len(self.pending), self.seq + 1
         if state != self._state:
             self._state = state
-            self._mark = Mark(state, self.now())  # type: ignore[arg-type]
+            self._mark = Mark(state, self.clock.now())  # type: ignore[arg-type]
         self.take(line)
         self._seq += 1
         self.weight += len(line)
@@ -205,20 +236,25 @@ class Journal:
 
     def take(self, piece: Piece) -> None:
         """Pend it. (A strip grows while it pends.)"""
-        self._count_strip()
-        if not self._busy:
-            self._busy = True
-            self._loop.call_soon(self._flush)
-        self._pending.append(piece)
-        self.strip = None if isinstance(piece, bytes) else piece
+        if self.strip is not None:
+            self._count_strip()
+        if not (self.held or self._due or self._busy):
+            self._schedule()
+        self.pending.append(piece)
+        self.strip = None if type(piece) is bytes else piece  # type: ignore[assignment]
 
     def _count_strip(self) -> None:
         """What the last strip has come to: it grows no more."""
         strip, self.strip = self.strip, None
-        if strip is not None:
-            strip.close()
-            self._seq += len(strip.data)
-            self.weight += strip.size(self._seq)
+        if strip is None:
+            return
+        strip.close()
+        data = strip.data
+        count = len(data)
+        self._seq += count
+        digits = len(str(self._seq))
+        size = len(data[0]) if count == 1 else sum(map(len, data))
+        self.weight += size + (strip.pattern.size + digits) * count
 
     def pen(
         self,
@@ -242,16 +278,7 @@ class Journal:
             fallback=fallback,
             cached=cached,
         )
-        return _pen(self, type.encode(), encode(blank))
-
-    def stamp(self) -> bytes:
-        """This moment, as events tell it."""
-        moment = self.now()
-        if not self._since <= moment < self.until:
-            milliseconds = int(moment * 1000)
-            self._since, self.until = milliseconds / 1000, (milliseconds + 1) / 1000
-            self._stamp = _stamp(milliseconds)
-        return self._stamp
+        return _pen(self, Pattern.of(encode(blank), type))
 
     def _superseded(self, type: str, of: _Teller) -> tuple[int, Position] | None:
         """Where the pending progress stands that this one replaces, if it is to replace one."""
@@ -296,11 +323,35 @@ class Journal:
 
     # --- one flush after another --------------------------------------------------------------
 
-    def _flush(self) -> None:
-        """Hand what has gathered to the store."""
-        if self.error is not None or not self._pending:
-            self._busy = False
+    def let_go(self, *, at_once: bool) -> None:
+        """The task that `held` it pauses. Flush now; or, where others may have more for the same
+        flush, behind them."""
+        self.held = False
+        if not self.pending or self._busy:
             return
+        if at_once and not self.lingers:
+            self._flush()
+        else:
+            self.lingers = False
+            self._schedule(BEHIND_OTHERS)
+
+    def _schedule(self, turns: int = 1) -> None:
+        if not self._due:
+            self._loop.call_soon(self._turn)
+        self._due = max(self._due, turns)
+
+    def _turn(self) -> None:
+        self._due -= 1
+        if self._due:
+            self._loop.call_soon(self._turn)
+        else:
+            self._flush()
+
+    def _flush(self) -> None:
+        """Hand what has gathered to the store, unless it still has the last of it."""
+        if self._busy or not self.pending or self.error is not None:
+            return
+        self._busy = True
         segment, mark = self._gather()
         kept = self._store.append(self._run, self._epoch, segment, mark)
         if kept is KEPT:
@@ -313,23 +364,30 @@ class Journal:
         self._flight.add_done_callback(partial(self._answered, segment, mark))
 
     def _gather(self) -> tuple[Segment, Mark | None]:
-        self._count_strip()
+        if self.strip is not None:
+            self._count_strip()
+        count = self._seq - self._durable
         segment = Segment(
             self._durable + 1,
-            tuple(self._pending),
+            tuple(self.pending),
             self._seq,
-            self.weight + self._seq - self._durable,
-            mergeable=bool(self._progress),
-            plain=False,
+            self.weight + count,
+            bool(self._progress),
+            False,
         )
         mark, self._mark = self._mark, None
-        self._pending, self.weight, self._progress = [], 0, {}
-        self.crowded = False
+        self.pending.clear()
+        self.weight, self.crowded = 0, False
+        if self._progress:
+            self._progress = {}
         return segment, mark
 
     def _answered(self, segment: Segment, mark: Mark | None, done: asyncio.Future[None]) -> None:
         """The store has answered."""
-        if done.cancelled() or self.error is not None:
+        if self.error is not None:
+            return
+        if done.cancelled():  # not by us: the loop is being ended
+            self._fail(StoreError("the store's answer was not waited for"))
             return
         error = done.exception()
         if error is None:
@@ -347,14 +405,14 @@ class Journal:
         """It is durable: now it may be seen."""
         self._flight = None
         self._durable = segment.last
-        self._observer.flushed(len(segment), segment.size)
+        self._observer.flushed(segment.last - segment.first + 1, segment.size)
         ended = mark is not None and mark.state in lifecycle.ENDED
         self._tail.publish(segment, ended=ended)
-        self._wake(None)
-        if self._pending:
-            self._loop.call_soon(self._flush)
-        else:
-            self._busy = False
+        if self._flushed:
+            self._wake(None)
+        self._busy = False
+        if self.pending and not self.held:
+            self._schedule()
 
     def _wake(self, error: Exception | None) -> None:
         waiters, self._flushed = self._flushed, []

@@ -16,6 +16,7 @@ from millstream.core import retry
 from millstream.core.graph import Path, Step
 from millstream.core.recovery import INTERRUPTED, Trace, digest
 from millstream.engine.caching import Lead
+from millstream.engine.driven import Driven
 from millstream.engine.executor import Call
 from millstream.engine.journal import Pen
 from millstream.engine.outlets import Outlets
@@ -174,7 +175,12 @@ class Performance:
             facts=self.work.facts(self.step, self.item, self.attempt),
             context=self.step.context,
         )
-        return await self.work.executor(_as_run(self.step, function)).run(call, self)
+        running = self.work.executor(_as_run(self.step, function)).run(call, self)
+        if self.step.yields and self.step.asynchronous:
+            task = asyncio.create_task(Driven(running, self._journal, within=True))
+            self._journal.lingers = True
+            return await task
+        return await running
 
     async def _recall(self, arguments: dict[str, Any]) -> Any:
         """What an earlier call with these arguments gave, if one did: `cached` is true then."""

@@ -12,6 +12,7 @@ import structlog
 
 from millstream.core.graph import Graph, Reading, Step
 from millstream.core.lineage import Numbering
+from millstream.engine.driven import Driven
 from millstream.engine.journal import Journal
 from millstream.engine.live.plane import Plane
 from millstream.engine.outlets import Arrow, Outlets
@@ -103,7 +104,9 @@ class Runner:
             self._end(TimeoutError(), 0.0)
             return
         self._halt = asyncio.get_running_loop().create_future()
-        task = asyncio.create_task(self._steps(began))  # before the journal's first flush, which
+        task = asyncio.create_task(
+            Driven(self._steps(began), self.journal)
+        )  # before the journal's first flush, which
         self._begin()  # so takes with it what the steps have for it at once
         task.add_done_callback(lambda _: self._stop())
         try:

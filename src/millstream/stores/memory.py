@@ -7,6 +7,7 @@ no I/O: every method is one uninterrupted step of the event loop.
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Awaitable, Iterator, Sequence
 from heapq import nsmallest
+from operator import attrgetter
 
 from msgspec.structs import replace
 
@@ -29,19 +30,18 @@ from millstream.stores import check_new, check_next, fit
 from millstream.stores.memory_results import Results
 
 _Age = tuple[float, str]
+_first = attrgetter("first")
 
 
 class _Log:
     """One run, its log, and who may write it (`worker` is None where nobody may)."""
 
-    __slots__ = ("firsts", "run", "segments", "seq", "sizes", "until", "worker")
+    __slots__ = ("run", "segments", "seq", "until", "worker")
 
     def __init__(self, run: Run) -> None:
         self.run = run
         self.seq: Position = 0
         self.segments: list[Segment] = []
-        self.firsts: list[Position] = []
-        self.sizes: list[int] = []
         self.worker: str | None = None
         self.until = 0.0
 
@@ -55,26 +55,26 @@ class _Log:
     @property
     def first(self) -> Position:
         """The oldest position that is kept."""
-        return self.firsts[0]
+        return self.segments[0].first
 
     def trim(self, before: Position) -> None:
         """Let go of whole segments before that position; the last one stays."""
-        count = max(0, bisect_right(self.firsts, before) - 1)
-        del self.segments[:count], self.firsts[:count], self.sizes[:count]
+        del self.segments[: self._at(before)]
 
     def keep(self, segment: Segment) -> None:
         self.segments.append(segment)
-        self.firsts.append(segment.first)
-        self.sizes.append(segment.size)
         self.seq = segment.last
+
+    def _at(self, position: Position) -> int:
+        """The index of the segment that holds it, or of the next one."""
+        return max(0, bisect_right(self.segments, position, key=_first) - 1)
 
     def page(self, after: Position, max_bytes: int) -> Iterator[Segment]:
         """The segments of one page, the first and the last of them sliced where need be."""
         nothing_yet = 1
-        begin = max(0, bisect_right(self.firsts, after + 1) - 1)
-        for index in range(begin, len(self.segments)):
+        for index in range(self._at(after + 1), len(self.segments)):
             part = self.segments[index].after(after)
-            size = self.sizes[index] if part is self.segments[index] else part.size
+            size = part.size
             if size > max_bytes:
                 part = fit(part, max_bytes, at_least=nothing_yet)
             if len(part):
@@ -200,10 +200,11 @@ class MemoryStore:
         log = self._held.get(run)
         if log is None or log.run.epoch != epoch:
             return Answer(StaleEpoch(run, epoch))
-        try:
-            check_next(run, segment, log.seq)
-        except ValueError as error:
-            return Answer(error)
+        if segment.first != log.seq + 1 or segment.last < segment.first:
+            try:
+                check_next(run, segment, log.seq)
+            except ValueError as error:
+                return Answer(error)
         log.keep(segment)
         if mark is not None:
             self._mark(log, mark)

@@ -4,7 +4,7 @@
 
 from collections.abc import Sequence
 
-from millstream.events import Segment, filled
+from millstream.events import Segment
 from millstream.wire import Wire, kind, one_line, position
 
 RETRY_MS = 1000
@@ -58,12 +58,8 @@ def segment(events: Segment) -> bytes:
             parts += _numbered(lines, number)
             number += len(lines)
             lines = []
-        template = b"event: %b\ndata: %b\nid: %%d\n\n" % (piece.kind, piece.line)
-        if len(piece.data) == 1:
-            parts.append(template % (number, piece.data[0], number))
-        else:
-            numbers = range(number, number + len(piece.data))
-            parts.append(filled(template, numbers, piece.data, numbers))
+        opening = b"event: " + piece.pattern.kind + b"\ndata: "
+        parts.append(piece.filled(number, opening, b"\nid: %d\n\n", id=True))
         number += len(piece.data)
     if lines:
         parts += _numbered(lines, number)

@@ -1,5 +1,9 @@
 """Pushpin as a child of ours: its runner, proxy, handler and Condure, with a configuration in an
-empty folder, loopback alone. Its built-in test route holds /stream open."""
+empty folder, loopback alone. Its built-in test route holds /stream open.
+
+`message_rate=0` is no limit. With any limit, however high, one follower of 50 events a second got
+its second event when nothing more had been published for a while.
+"""
 
 import http.client
 import shutil
@@ -77,7 +81,7 @@ push_in_http_max_headers_size=10000
 push_in_http_max_body_size=1000000
 command_spec=ipc://{folder}/run/command
 stats_spec=ipc://{folder}/run/stats
-message_rate=1000000
+message_rate=0
 message_hwm=1000000
 message_wait=5000
 id_cache_ttl=60

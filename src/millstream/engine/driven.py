@@ -1,8 +1,8 @@
 """Driven: the tasks of a run's steps, at whose every pause the run's journal is flushed.
 
-A step that publishes and then waits has its events durable, and on their way to whoever follows,
-before anything else has its turn: no turn of the loop of its own, and nothing fetched twice into
-the processor's cache. What it publishes without waiting is one flush.
+A step that publishes and then waits has its events handed to the store before anything else has
+its turn; where the store keeps them at once they are on their way to whoever follows. What a step
+publishes without waiting is one flush.
 """
 
 from collections.abc import Coroutine, Generator

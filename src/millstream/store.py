@@ -7,10 +7,11 @@ gaps (law 1). It decides nothing else: which run is next, when a lease is old en
 event means, how long what is kept are said by its callers, who also bring the time.
 """
 
-from collections.abc import Awaitable, Generator, Sequence
+import asyncio
+from collections.abc import Awaitable, Callable, Generator, Sequence
 from typing import Any, Final, Literal, Protocol
 
-from msgspec import Struct
+from msgspec import UNSET, Struct, UnsetType
 
 from millstream.events import Position, Segment
 
@@ -111,6 +112,42 @@ class Answer:
 
 KEPT: Final = Answer()
 
+Told = Callable[[Exception | None], object]
+"""Hears of an append's outcome: None where it is kept. Must not raise."""
+
+
+class Promise(Struct, eq=False, kw_only=True):
+    """An append's outcome that is still to come. An adapter that answers many at once gives these:
+    who wrote is then told by a plain call, with no future and no turn of the loop for each.
+
+    Belongs to one event loop, and is told of by one caller: `then`, or awaiting it, once. Whoever
+    awaits it and is cancelled leaves; the append goes on. `outcome` is UNSET until it is settled.
+    """
+
+    told: Told | None = None
+    outcome: Exception | UnsetType | None = UNSET
+
+    def then(self, told: Told) -> None:
+        """Have it told as soon as it is known."""
+        if self.outcome is UNSET:
+            self.told = told
+        else:
+            told(self.outcome)
+
+    def settle(self, error: Exception | None) -> None:
+        """It is known. Only who made the promise calls this, and once."""
+        self.outcome = error
+        if self.told is not None:
+            self.told(error)
+
+    def __await__(self) -> Generator[Any, None, None]:
+        if self.outcome is UNSET:
+            waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self.told = lambda _: None if waiter.done() else waiter.set_result(None)
+            yield from waiter
+        if isinstance(self.outcome, Exception):
+            raise self.outcome
+
 
 class Store(Protocol):
     """Keeps runs and their logs. All methods may be called at the same time from one event loop.
@@ -191,10 +228,10 @@ class Store(Protocol):
         self, run: str, epoch: int, segment: Segment, mark: Mark | None = None
     ) -> Awaitable[None]:
         """Keep a segment; that what comes back completes is the promise. The segment is taken when
-        this is called. An adapter that has kept it by then answers KEPT. What is raised, is raised
-        there, not here. With `mark` the run's
-        state changes in the same commit (state running sets `started` if unset; an ended state
-        sets `ended` and ends the lease).
+        this is called. An adapter that has kept it by then answers KEPT; one that answers many at
+        once, a `Promise`; any awaitable will do. What is raised, is raised there, not here. With
+        `mark` the run's state changes in the same commit (state running sets `started` if unset;
+        an ended state sets `ended` and ends the lease).
 
         Raises StaleEpoch where another epoch is current, this one was released, or the run has
         ended or does not exist; ValueError where the segment is empty or its first position is

@@ -15,7 +15,7 @@ from millstream.engine.observer import Observer
 from millstream.engine.tail import Tail
 from millstream.errors import StaleEpoch, StoreError
 from millstream.events import STEP_PROGRESS, Event, Segment, decode, encode, flatten, iso
-from millstream.store import Run, Store
+from millstream.store import Mark, Promise, Run, Store
 from millstream.stores.memory import MemoryStore
 from millstream.testing.clock import run_virtual, virtual_now
 from millstream.testing.faults import FaultyStore, Plan, drawn, script
@@ -58,12 +58,40 @@ async def lines(store: Store) -> list[bytes]:
     return flatten((await store.read("r", 0, max_bytes=10**9)).segments)
 
 
+class Promising(FaultyStore):
+    """Its appends are told by a plain call."""
+
+    def append(  # type: ignore[override]
+        self, run: str, epoch: int, segment: Segment, mark: Mark | None = None
+    ) -> Promise:
+        promise = Promise()
+
+        def tell(done: asyncio.Future[None]) -> None:
+            if not done.cancelled():
+                promise.settle(done.exception())  # type: ignore[arg-type]
+
+        work = asyncio.ensure_future(super().append(run, epoch, segment, mark))
+        work.add_done_callback(tell)
+        return promise
+
+
+stores: list[type[FaultyStore]] = []
+
+
+@pytest.fixture(scope="module", params=[FaultyStore, Promising], autouse=True)
+def _either_way(request):
+    """Every test here is of a store that is awaited, and of one that tells."""
+    stores.append(request.param)
+    yield
+    stores.clear()
+
+
 class Desk:
     """A journal on a run that has been queued, with its store and its tail."""
 
     def __init__(self, plan: Plan, kept: MemoryStore) -> None:
         self.kept = kept
-        self.store = FaultyStore(self.kept, plan)
+        self.store = stores[0](self.kept, plan)
         self.flushes = Flushes()
         self.tail = Watched(self.kept)
 

@@ -10,10 +10,10 @@ import uvloop
 
 from millstream.errors import StaleEpoch, StoreError
 from millstream.events import Segment, flatten
-from millstream.store import Cancellation, Mark, Run
+from millstream.store import Cancellation, Mark, Promise, Run
 from millstream.stores import sqlite_file as file
 from millstream.stores.sqlite import SqliteStore, Statistics
-from millstream.stores.sqlite_writer import Writer
+from millstream.stores.sqlite_writer import MOST_ROWS, Writer, rows_for
 from millstream.testing.store_conformance import check_store
 
 
@@ -111,13 +111,42 @@ async def test_what_is_refused_takes_no_transaction(path):
         assert store.statistics().commits == before
 
 
-async def test_more_segments_than_one_statement_takes_are_kept(path):
+@pytest.mark.parametrize(
+    "count", [1, 16, 17, 18, 33, 255, MOST_ROWS - 1, MOST_ROWS, MOST_ROWS + 1, 2 * MOST_ROWS + 17]
+)
+async def test_any_number_of_segments_is_one_transaction(path, count):
     async with opened(path, runs=1) as store:
-        appends = [store.append("r0", 1, event(n, b'"%d"' % n)) for n in range(2, 1402)]
+        before = store.statistics().commits
+        appends = [store.append("r0", 1, event(n, b'"%d"' % n)) for n in range(2, count + 2)]
         await asyncio.gather(*appends)
+        now = store.statistics()
+        assert (now.commits - before, now.largest_batch) == (1, count)
         page = await store.read("r0", 0, max_bytes=10**6)
-        assert store.statistics().largest_batch == 1400
-    assert flatten(page.segments)[1:] == [b'"%d"' % n for n in range(2, 1402)]
+    assert flatten(page.segments)[1:] == [b'"%d"' % n for n in range(2, count + 2)]
+
+
+def test_few_statements_take_any_number_of_rows():
+    sizes = [rows_for(count) for count in range(1, MOST_ROWS + 1)]
+    assert all(n <= size <= max(16, n * 9 / 8) for n, size in enumerate(sizes, 1))
+    assert max(sizes) == MOST_ROWS
+    assert len(set(sizes)) < 64
+
+
+async def test_who_is_told_badly_keeps_it_from_nobody(path):
+    heard: list[dict] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: heard.append(context))
+
+    def fail(_):
+        raise RuntimeError("told badly")
+
+    async with opened(path, runs=3) as store:
+        appends = [store.append(f"r{n}", 1, event(2)) for n in range(3)]
+        first, odd, second = appends
+        assert isinstance(odd, Promise)
+        odd.then(fail)
+        await asyncio.gather(first, second)
+        assert [await last(store, f"r{n}") for n in range(3)] == [2, 2, 2]
+    assert [str(context["exception"]) for context in heard] == ["told badly"]
 
 
 # --- transactions that fail ---

@@ -31,7 +31,7 @@ from millstream.events import (
     encode_fast,
     iso,
 )
-from millstream.store import KEPT, Lease, Mark, Store
+from millstream.store import KEPT, Lease, Mark, Promise, Store
 
 MAX_BYTES = 65_536
 """A writer stops when this much is not yet durable, so that the engine cannot outrun the store."""
@@ -356,12 +356,14 @@ class Journal:
         kept = self._store.append(self._run, self._epoch, segment, mark)
         if kept is KEPT:
             self._landed(segment, mark)
+        elif isinstance(kept, Promise):
+            kept.then(partial(self._answered, segment, mark))
         else:
             self._await(kept, segment, mark)
 
     def _await(self, answer: Awaitable[None], segment: Segment, mark: Mark | None) -> None:
         self._flight = asyncio.ensure_future(answer)
-        self._flight.add_done_callback(partial(self._answered, segment, mark))
+        self._flight.add_done_callback(partial(self._returned, segment, mark))
 
     def _gather(self) -> tuple[Segment, Mark | None]:
         if self.strip is not None:
@@ -382,28 +384,31 @@ class Journal:
             self._progress = {}
         return segment, mark
 
-    def _answered(self, segment: Segment, mark: Mark | None, done: asyncio.Future[None]) -> None:
-        """The store has answered."""
+    def _returned(self, segment: Segment, mark: Mark | None, done: asyncio.Future[None]) -> None:
+        self._flight = None
         if self.error is not None:
             return
         if done.cancelled():  # not by us: the loop is being ended
             self._fail(StoreError("the store's answer was not waited for"))
             return
         error = done.exception()
+        if error is not None and not isinstance(error, Exception):
+            error = RuntimeError(repr(error))
+        self._answered(segment, mark, error)
+
+    def _answered(self, segment: Segment, mark: Mark | None, error: Exception | None) -> None:
+        """The store has answered."""
+        if self.error is not None:
+            return
         if error is None:
             self._landed(segment, mark)
-        else:
-            self._refused(segment, mark, error)
-
-    def _refused(self, segment: Segment, mark: Mark | None, error: BaseException) -> None:
-        if isinstance(error, StoreError):
+        elif isinstance(error, StoreError):
             self._await(self._repair(segment, mark), segment, mark)
         else:
-            self._fail(error if isinstance(error, Exception) else RuntimeError(repr(error)))
+            self._fail(error)
 
     def _landed(self, segment: Segment, mark: Mark | None) -> None:
         """It is durable: now it may be seen."""
-        self._flight = None
         self._durable = segment.last
         self._observer.flushed(segment.last - segment.first + 1, segment.size)
         ended = mark is not None and mark.state in lifecycle.ENDED

@@ -16,10 +16,15 @@ def check_new(run: Run, first: Segment) -> None:
 
 def check_next(run: str, segment: Segment, last: Position) -> None:
     """Raises ValueError where `segment` does not continue a log that ends at `last` (law 1)."""
-    if not len(segment):
-        raise ValueError(f"run {run}: a segment holds at least one event, this one holds none")
-    if segment.first != last + 1:
-        raise ValueError(f"run {run}: the next position is {last + 1}, not {segment.first}")
+    if segment.first != last + 1 or segment.last < segment.first:
+        raise unfit(run, segment, last)
+
+
+def unfit(run: str, segment: Segment, last: Position) -> ValueError:
+    """Why `segment` does not."""
+    if segment.last < segment.first:
+        return ValueError(f"run {run}: a segment holds at least one event, this one holds none")
+    return ValueError(f"run {run}: the next position is {last + 1}, not {segment.first}")
 
 
 def fit(segment: Segment, max_bytes: int, *, at_least: int) -> Segment:

@@ -2,7 +2,8 @@
 
 The asynchronous face of `sqlite_writer.py`, `sqlite_results.py` and `sqlite_file.py`: which thread
 runs what, and when. Group commit: the first write goes at once; whatever is asked for while a
-transaction is under way is the next transaction, all of it. Never a timer. Reads have connections
+transaction is under way is the next transaction, all of it. Never a timer. A transaction costs one
+hand-over to the writer's thread and one call back, however many it holds. Reads have connections
 and threads of their own and never wait for the writer.
 
 Knows no SQL, and nothing of what an operation means.
@@ -25,7 +26,9 @@ from millstream.store import Answer, Cancellation, Created, Lease, Mark, Page, R
 from millstream.stores import sqlite_file as file
 from millstream.stores import sqlite_results as results
 from millstream.stores.sqlite_file import Durability
-from millstream.stores.sqlite_writer import Operation, Writer, as_store_error
+from millstream.stores.sqlite_operations import Append, Operation, Write
+from millstream.stores.sqlite_thread import Thread
+from millstream.stores.sqlite_writer import Writer, as_store_error
 
 _T = TypeVar("_T")
 
@@ -55,7 +58,7 @@ class SqliteStore:
         self._durability: Durability = durability
         self._writer = Writer(self._path, durability)
         self._state = "new"
-        self._waiting: list[tuple[Operation, asyncio.Future[Any]]] = []
+        self._waiting: list[Write] = []
         self._committing = False
         self._operations = self._largest_batch = 0
 
@@ -79,11 +82,11 @@ class SqliteStore:
         if self._state in ("open", "closing"):
             raise StoreError(f"{self._path}: this store is {self._state} already")
         self._loop = asyncio.get_running_loop()
-        self._thread = ThreadPoolExecutor(1, "millstream-sqlite-writer")
+        self._thread = Thread("millstream-sqlite-writer")
         try:
-            await self._loop.run_in_executor(self._thread, self._writer.open)
+            await self._thread.run(self._writer.open)
         except BaseException:
-            self._thread.shutdown(wait=False)
+            self._thread.end()
             raise
         self._readers = ThreadPoolExecutor(READERS, "millstream-sqlite-reader")
         self._connections: list[sqlite3.Connection] = []
@@ -149,10 +152,11 @@ class SqliteStore:
         self, run: str, epoch: int, segment: Segment, mark: Mark | None = None
     ) -> Awaitable[None]:
         """Keep a segment, in one transaction with what else gathered meanwhile."""
-        try:
-            return self._write(partial(self._writer.append, run, epoch, segment, mark))
-        except StoreError as error:  # it is closed
-            return Answer(error)
+        if self._state != "open":
+            return Answer(self._not_open())
+        append = Append(run, epoch, segment, mark)
+        self._ask(append)
+        return append
 
     async def trim(self, run: str, epoch: int, before: Position) -> Position:
         """Let go of the log's beginning; the file's pages are used again."""
@@ -203,40 +207,39 @@ class SqliteStore:
 
     # --- writing: group commit ---
 
-    def _write(self, operation: Callable[[], _T]) -> asyncio.Future[_T]:
+    def _write(self, call: Callable[[], _T]) -> asyncio.Future[_T]:
         """Have an operation carried out, whether or not the caller stays to see it."""
         self._check_open()
-        future: asyncio.Future[Any] = self._loop.create_future()
-        self._waiting.append((operation, future))
+        operation = Operation(call)
+        self._ask(operation)
+        return operation.future
+
+    def _ask(self, each: Write) -> None:
+        self._waiting.append(each)
         if not self._committing:
             self._committing = True
-            # Not this instant, but as soon as whatever else is ready to run has run: the tasks
-            # that the last commit woke all write into the next one.
+            # Not this instant, but as soon as whatever else is ready to run has run.
             self._loop.call_soon(self._commit)
-        return future
 
     def _commit(self) -> None:
         batch, self._waiting = self._waiting, []
         self._operations += len(batch)
         self._largest_batch = max(self._largest_batch, len(batch))
-        operations = [operation for operation, _ in batch]
-        done = self._loop.run_in_executor(self._thread, self._writer.commit, operations)
-        done.add_done_callback(partial(self._committed, [future for _, future in batch]))
+        self._thread.give(partial(self._writer.commit, batch), partial(self._committed, batch))
 
-    def _committed(
-        self, futures: Sequence[asyncio.Future[Any]], done: asyncio.Future[list[Any]]
-    ) -> None:
+    def _committed(self, batch: Sequence[Write], outcomes: list[Any]) -> None:
+        """One call answers all of a commit. The next one begins behind whom these answers wake,
+        since they write into it, too: with ten short runs at a time that is a tenth fewer."""
+        for each, outcome in zip(batch, outcomes, strict=True):
+            try:
+                each.settle(outcome)
+            except Exception as error:  # one who is told badly must not keep it from the others
+                context = {"message": "an answer could not be told", "exception": error}
+                self._loop.call_exception_handler(context)
         if self._waiting:
-            self._commit()
+            self._loop.call_soon(self._commit)
         else:
             self._committing = False
-        for future, outcome in zip(futures, done.result(), strict=True):
-            if future.done():  # its caller was cancelled; the operation was not
-                continue
-            if isinstance(outcome, Exception):
-                future.set_exception(outcome)
-            else:
-                future.set_result(outcome)
 
     # --- reading ---
 
@@ -258,15 +261,18 @@ class SqliteStore:
 
     def _check_open(self) -> None:
         if self._state != "open":
-            raise StoreError(f"{self._path}: this store is {self._state}, not open")
+            raise self._not_open()
+
+    def _not_open(self) -> StoreError:
+        return StoreError(f"{self._path}: this store is {self._state}, not open")
 
     async def _shut(self, last: asyncio.Future[None]) -> None:
         try:
             await last
-            await self._loop.run_in_executor(self._thread, self._let_go)
+            await self._thread.run(self._let_go)
         finally:
             self._state = "closed"
-            self._thread.shutdown(wait=False)
+            self._thread.end()
 
     def _let_go(self) -> None:
         self._readers.shutdown()

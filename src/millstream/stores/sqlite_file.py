@@ -33,6 +33,11 @@ APPLICATION: Final = 0x4D494C4C  # "MILL", for `file` and for refusing another p
 ROW_BYTES: Final = 65_536
 """A longer segment is kept as several rows, so that a reader never fetches much for little."""
 
+CHECKPOINT_PAGES: Final = 4_000
+"""Of 4 KiB: when the WAL has this many, they are put into the file, which takes some milliseconds
+and two syncs. Runs that append in turn write the same pages of the index again and again: the more
+gather, the fewer there are to put."""
+
 _SCHEMA: Final = f"""
 BEGIN IMMEDIATE;
 CREATE TABLE run (
@@ -212,6 +217,7 @@ def connect_writer(path: Path, durability: Durability) -> sqlite3.Connection:
         db.execute("PRAGMA fullfsync = ON")  # macOS: fsync alone stops at the drive's own cache
         db.execute("PRAGMA cache_size = -16000")
         db.execute("PRAGMA journal_size_limit = 67108864")
+        db.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
         if db.execute("PRAGMA user_version").fetchone() == (0,):
             db.executescript(_SCHEMA)
         db.executescript(RESULTS)

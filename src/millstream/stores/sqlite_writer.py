@@ -11,8 +11,9 @@ an append costs no statement of its own: all segments of a transaction go in tog
 
 import json
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,11 +22,10 @@ from msgspec.structs import replace
 from millstream.errors import StaleEpoch, StoreError
 from millstream.events import Position, Segment
 from millstream.store import ENDED, Cancellation, Created, Lease, Mark, Renewal, Run
-from millstream.stores import check_new, check_next
+from millstream.stores import check_new, unfit
 from millstream.stores import sqlite_file as file
+from millstream.stores.sqlite_operations import Append, Write
 from millstream.stores.sqlite_results import Results
-
-Operation = Callable[[], Any]
 
 _INSERT_RUN: Final = """
 INSERT INTO run (id, pipeline, created, tier, owner, deadline, unwatched, key, fingerprint, state,
@@ -76,13 +76,27 @@ _FORGET: Final = (
     f"DELETE FROM input WHERE run IN {_GONE}",
     f"DELETE FROM run WHERE num IN {_GONE}",
 )
-_INSERT_SEGMENTS: Final = {
-    1 << power: "INSERT INTO segment (run, first, last, events) VALUES "
-    + ", ".join(["(?, ?, ?, ?)"] * (1 << power))
-    for power in range(9)
-}
-"""By number of rows. One statement for many rows, because each step of a statement gives up the
-interpreter's lock, and may wait 5 ms (sys.getswitchinterval) for a busy event loop to return it."""
+_EXACT, MOST_ROWS = 16, 512
+"""One statement for many rows, because each step of a statement gives up the interpreter's lock,
+and may wait long (sys.getswitchinterval) for a busy event loop to return it. There is a statement
+for each number of rows up to the first of these, then for every eighth of a power of two up to the
+second; what is missing is filled up with rows of NULL, which it leaves out."""
+
+
+def rows_for(count: int) -> int:
+    """How many rows the statement has that takes `count` of them (at most MOST_ROWS)."""
+    if count <= _EXACT:
+        return count
+    step = 1 << ((count - 1).bit_length() - 4)
+    return -(-count // step) * step
+
+
+@cache
+def _insert_segments(rows: int) -> str:
+    values = "VALUES " + ", ".join(["(?, ?, ?, ?)"] * rows)
+    if rows > _EXACT:
+        values = f"SELECT * FROM ({values}) WHERE column1 IS NOT NULL"
+    return f"INSERT INTO segment (run, first, last, events) {values}"
 
 
 class Refused(Exception):
@@ -111,7 +125,7 @@ class Writer:
         self._durability: file.Durability = durability
         self.commits = 0
         self._live: dict[str, _Live] = {}
-        self._rows: list[file.SegmentRow] = []  # segments not yet inserted
+        self._rows: list[Any] = []  # of segments not yet inserted; four values each
         self.results = Results(self._write)
 
     def open(self) -> None:
@@ -139,7 +153,7 @@ class Writer:
 
     # --- transactions ---
 
-    def commit(self, batch: Sequence[Operation]) -> list[Any]:
+    def commit(self, batch: Sequence[Write]) -> list[Any]:
         """Carry out a batch as one transaction. Returns a result or an exception for each.
 
         Where the transaction fails, nothing of it is kept and all of its operations have failed;
@@ -156,11 +170,15 @@ class Writer:
             return [as_store_error(self._path, error) for _ in batch]
         return outcomes
 
-    def _carry_out(self, batch: Sequence[Operation]) -> list[Any]:
+    def _carry_out(self, batch: Sequence[Write]) -> list[Any]:
         outcomes: list[Any] = []
-        for operation in batch:
+        for each in batch:
             try:
-                outcomes.append(operation())
+                if isinstance(each, Append):
+                    self.append(each.run, each.epoch, each.segment, each.mark)
+                    outcomes.append(None)
+                else:
+                    outcomes.append(each.call())
             except Refused as refused:
                 outcomes.append(refused.reason)
         return outcomes
@@ -168,7 +186,7 @@ class Writer:
     def _finish(self) -> None:
         if not self._rows and not self._db.in_transaction:
             return  # everything was refused, or there was nothing to do
-        if self._rows and len(self._rows) not in _INSERT_SEGMENTS:
+        if len(self._rows) > 4 * MOST_ROWS:
             self._begin()  # otherwise one statement is a transaction already
         self._insert_segments()
         if self._db.in_transaction:
@@ -198,13 +216,12 @@ class Writer:
             self._insert_segments()
 
     def _insert_segments(self) -> None:
-        rows, self._rows = self._rows, []
-        start = 0
-        while left := len(rows) - start:
-            size = min(1 << (left.bit_length() - 1), max(_INSERT_SEGMENTS))
-            values = [value for row in rows[start : start + size] for value in row]
-            self._db.execute(_INSERT_SEGMENTS[size], values)
-            start += size
+        values, self._rows = self._rows, []
+        for start in range(0, len(values), 4 * MOST_ROWS):
+            part = values[start : start + 4 * MOST_ROWS]
+            size = rows_for(len(part) // 4)
+            part += [None] * (4 * size - len(part))
+            self._db.execute(_insert_segments(size), part)
 
     # --- operations: as in the port, with `until` for now + ttl ---
 
@@ -260,13 +277,11 @@ class Writer:
 
     def append(self, run: str, epoch: int, segment: Segment, mark: Mark | None) -> None:
         """Keep a segment, and what it means for the run."""
-        live = self._holding(run, epoch)
-        if live is None:
+        live = self._live.get(run) or self._find(run)
+        if live is None or live.epoch != epoch:
             raise Refused(StaleEpoch(run, epoch))
-        try:
-            check_next(run, segment, live.seq)
-        except ValueError as error:
-            raise Refused(error) from None
+        if segment.first != live.seq + 1 or segment.last < segment.first:
+            raise Refused(unfit(run, segment, live.seq))
         self._keep(live, segment)
         if mark is not None:
             self._mark(run, live.num, mark)
@@ -326,8 +341,13 @@ class Writer:
         return live if live and live.epoch == epoch else None
 
     def _keep(self, live: _Live, segment: Segment) -> None:
-        self._rows += file.as_rows(live.num, segment)
-        live.seq = self._rows[-1][2]
+        lines = segment.ndjson()
+        if len(lines) <= file.ROW_BYTES:
+            self._rows.extend((live.num, segment.first, segment.last, lines))
+        else:
+            for row in file.as_rows(live.num, segment):
+                self._rows.extend(row)
+        live.seq = segment.last
 
     def _mark(self, run: str, num: int, mark: Mark) -> None:
         if mark.state in ENDED:

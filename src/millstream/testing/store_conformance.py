@@ -22,7 +22,7 @@ from msgspec.structs import replace
 
 from millstream.errors import StaleEpoch
 from millstream.events import Event, Position, Segment, encode, flatten
-from millstream.store import Cancellation, Created, Lease, Mark, Page, Run, Store
+from millstream.store import Cancellation, Created, Lease, Mark, Page, Promise, Run, Store
 from millstream.testing import keeping_conformance
 
 Case = Callable[[Store], Awaitable[None]]
@@ -477,6 +477,38 @@ async def one_position_is_written_once(store: Store) -> None:
     _equal((await _log(store, "r"))[1:], [kept[0], kept[0]], "the log behind the first event")
 
 
+async def an_answer_is_told_as_it_is_awaited(store: Store) -> None:
+    """Where an append answers by a `Promise`, a plain call tells what awaiting would, once, in the
+    loop, and no sooner than the segment is kept."""
+    await _create(store, _run("r"), worker="w")
+    asked = [
+        store.append("r", 1, _segment("r", 2, 2)),
+        store.append("r", 2, _segment("r", 4)),
+        store.append("r", 1, _segment("r", 9)),
+        store.append("r", 1, _segment("r", 4)),
+    ]
+    outcomes = await asyncio.gather(*map(_told, asked))
+    kinds = [type(outcome) for outcome in outcomes]
+    _equal(kinds, [type(None), StaleEpoch, ValueError, type(None)], "outcomes")
+    _equal(await _log(store, "r"), _events("r", 1, 4), "the log when all were told")
+
+
+async def _told(answer: Awaitable[None]) -> Exception | None:
+    told: asyncio.Future[Exception | None] = asyncio.get_running_loop().create_future()
+
+    def tell(error: Exception | None) -> None:
+        assert asyncio.get_running_loop() is told.get_loop()
+        told.set_result(error)  # raises where it is told twice
+
+    if isinstance(answer, Promise):
+        answer.then(tell)
+    else:
+        task = asyncio.ensure_future(answer)
+        await asyncio.wait([task])
+        tell(task.exception())  # type: ignore[arg-type]
+    return await told
+
+
 async def a_refused_append_harms_no_neighbour(store: Store) -> None:
     """Appends that come in together are kept or refused each on its own."""
     names = [f"r{number}" for number in range(12)]
@@ -690,6 +722,7 @@ _CASES: Final[Sequence[Case]] = (
     a_mark_is_in_the_same_commit,
     many_write_at_once,
     one_position_is_written_once,
+    an_answer_is_told_as_it_is_awaited,
     a_refused_append_harms_no_neighbour,
     reads_from_every_cursor,
     reads_along_a_random_walk,

@@ -7,6 +7,10 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 from sse_parsers import naive, spec
+from websockets.client import ClientProtocol
+from websockets.frames import Frame, Opcode
+from websockets.protocol import State
+from websockets.uri import parse_uri
 
 from millstream.errors import MillstreamError, RequestError
 from millstream.events import Event, Pattern, Segment, Strip, decode, encode
@@ -79,6 +83,7 @@ def test_a_segment_of_strips_is_its_events_on_every_wire(first, given):
     assert [decode(line).data for line in lines] == [data for each in sent for data in each]
     assert SSE.segment(segment()) == SSE.frames(lines)
     assert NDJSON.segment(segment()) == segment().ndjson() == NDJSON.frames(lines)
+    assert websocket.segment(segment()) == websocket.frames(lines)
     assert segment() == Segment(first, lines)
     assert segment().after(first) == Segment(first, lines).after(first)
 
@@ -183,6 +188,21 @@ def test_a_dialects_name_cannot_end_its_line(name, value):
     assert (block.event or "") == (one_line(name) or "message")
     assert json.loads(block.data) == value
     assert block.own_id == "7"
+
+
+# --- frames of a socket --------------------------------------------------------------------------
+
+sizes = st.sampled_from([0, 1, 125, 126, 127, 4095, 4096, 65_535, 65_536]) | st.integers(0, 70_000)
+
+
+@given(st.lists(sizes, max_size=5))
+def test_a_client_of_the_library_reads_our_frames(given):
+    texts = [b"x" * size for size in given]
+    client = ClientProtocol(parse_uri("ws://here/"), state=State.OPEN, max_size=None)
+    client.receive_data(websocket.frames(texts))
+    told = client.events_received()
+    assert told == [Frame(Opcode.TEXT, text) for text in texts]
+    assert client.parser_exc is None
 
 
 # --- requests of a socket ------------------------------------------------------------------------

@@ -4,14 +4,20 @@
 back in the answer.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta, Struct
 
 from millstream.errors import MillstreamError, RequestError
-from millstream.events import Segment, encode
+from millstream.events import Position, Segment, encode, filled
+
+TEXT, BINARY, PING = 0x1, 0x2, 0x9
+"""Opcodes (RFC 6455, section 11.8)."""
+
+COMMON = 4096
+"""Bytes below which the head of a message of that size is kept."""
 
 Ref = str | int | None
 Cursor = Annotated[int, Meta(ge=0, lt=10**18)]
@@ -88,24 +94,69 @@ def ref_of(frame: str | bytes) -> Ref:
         return None
 
 
-def frames(texts: Iterable[bytes]) -> bytes:
-    """Text messages as a server's frames, ready to be written: final, unmasked, of opcode 1 (RFC
+def head(size: int, opcode: int = TEXT) -> bytes:
+    """What stands before a payload of so many bytes: a server's frame, final and unmasked (RFC
     6455, section 5.2)."""
+    first = 0x80 | opcode
+    if size < 126:
+        return b"%c%c" % (first, size)
+    if size < 65_536:
+        return b"%c\x7e" % first + size.to_bytes(2, "big")
+    return b"%c\x7f" % first + size.to_bytes(8, "big")
+
+
+class _Heads(dict[int, bytes]):
+    """Heads of text messages by size, made once: sizes of events come again and again."""
+
+    def __missing__(self, size: int) -> bytes:
+        made = head(size)
+        if size < COMMON:
+            self[size] = made
+        return made
+
+
+_heads = _Heads()
+
+
+def frames(texts: Iterable[bytes]) -> bytes:
+    """Text messages as a server's frames, ready to be written."""
     parts: list[bytes] = []
     for text in texts:
-        size = len(text)
-        if size < 126:
-            parts += (b"\x81%c" % size, text)
-        elif size < 65_536:
-            parts += (b"\x81\x7e" + size.to_bytes(2, "big"), text)
-        else:
-            parts += (b"\x81\x7f" + size.to_bytes(8, "big"), text)
+        parts += (_heads[len(text)], text)
     return b"".join(parts)
 
 
 def segment(events: Segment) -> bytes:
-    """A whole segment, each event a frame."""
-    return frames(events.events)
+    """A whole segment, each event a frame. What its events have in common is not made anew for
+    each of them."""
+    parts: list[bytes] = []
+    number = events.first
+    for piece in events.pieces:
+        if isinstance(piece, bytes):
+            parts += (_heads[len(piece)], piece)
+            number += 1
+            continue
+        line = piece.pattern.before + piece.time + piece.pattern.after
+        if len(piece.data) == 1:
+            text = line % (number, piece.data[0])
+            parts += (_heads[len(text)], text)
+        else:
+            parts.append(_strip(line, piece.data, number))
+        number += len(piece.data)
+    return b"".join(parts)
+
+
+def _strip(line: bytes, data: Sequence[bytes], first: Position) -> bytes:
+    """Events that are alike, of one template. `first` is the position of the first. Their sizes
+    follow from what differs: the data, and how many digits the position has."""
+    heads: list[bytes] = []
+    bare = len(line % (0, b"")) - 1
+    while len(heads) < len(data):
+        digits = len(str(first + len(heads)))
+        size = bare + digits
+        alike = data[len(heads) : 10**digits - first]
+        heads += [_heads[size + len(each)] for each in alike]
+    return filled(b"%b" + line, heads, range(first, first + len(data)), data)
 
 
 def answer(type: str, ref: Ref = None, **fields: Any) -> str:

@@ -186,9 +186,15 @@ static void report(int64_t began, double processor) {
            "\"complaint\":\"%s\"}\n", processor, gaps, disorder, failures, complaint);
 }
 
+/* A socket that was asked for something by a frame has begun when that is answered by a first
+ * message, as a response's headers are its answer over HTTP: being open alone is no stream yet. */
+static bool has_begun(const Connection *c) {
+    return c->headers_done && (!option.frame || c->first_message);
+}
+
 static bool all_have_begun(void) {
     for (long i = 0; i < option.connections; i++)
-        if (connections[i].open && !connections[i].headers_done) return false;
+        if (connections[i].open && !has_begun(connections + i)) return false;
     return true;
 }
 

@@ -8,7 +8,7 @@ import websockets
 from serving import make_app, positions, serving, types
 
 from millstream.errors import StoreError
-from millstream.server import sockets
+from millstream.server import conversation
 from millstream.stores.memory import MemoryStore
 
 
@@ -210,7 +210,7 @@ async def test_a_store_that_breaks_off_is_told_and_the_socket_lives(tmp_path):
 
 
 async def test_at_most_so_many_subscriptions(tmp_path, monkeypatch):
-    monkeypatch.setattr(sockets, "MAX_SUBSCRIPTIONS", 3)
+    monkeypatch.setattr(conversation, "MAX_SUBSCRIPTIONS", 3)
     async with serving(tmp_path) as served, connected(served) as client:
         runs = [await served.start() for _ in range(4)]
         for run in runs[:3]:

@@ -61,6 +61,16 @@ class Shown(Protocol):
         """Cut the connection without waiting for its buffer."""
 
 
+class Attendant(Protocol):
+    """Who takes a socket over from the application that opened it."""
+
+    async def hear(self, message: str | bytes) -> None:
+        """One message. The next one is brought when this has returned."""
+
+    async def leave(self) -> None:
+        """The socket has gone, or is closing. Called once, after the last `hear`."""
+
+
 class Connection:
     """One client's connection."""
 
@@ -91,6 +101,15 @@ class Connection:
     def on_lost(self, call: Callable[[], None] | None) -> bool:
         """Call it (or nothing, from now on) when the client goes. False where it has gone."""
         return self._shown is not None and self._shown.on_lost(call)
+
+    def attend(self, attendant: Attendant) -> bool:
+        """Bring a socket's messages to the attendant; the application may return then, and no task
+        waits for them. False where they come by `receive` alone."""
+        attend = getattr(self._shown, "attend", None)
+        if attend is None or not self._direct:
+            return False
+        attend(attendant)
+        return True
 
     def settle(self) -> None:
         """Nothing more will be received: let go of what is held for that (2 kB)."""

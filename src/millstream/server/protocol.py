@@ -10,12 +10,11 @@ from typing import Any, Literal
 import uvicorn
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
-from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
-from websockets.http11 import Request
-from websockets.protocol import State
+from uvicorn.server import ServerState
 
 from millstream.server.app import Millstream
 from millstream.server.connection import EXTENSION
+from millstream.server.socket_protocol import House, SocketProtocol
 
 NOTSENT_BYTES = 16_384
 """TCP_NOTSENT_LOWAT: how much unsent data the kernel takes per connection. A slow client is felt
@@ -171,6 +170,17 @@ class StreamProtocol(HttpToolsProtocol):
         if lost is not None:
             lost()
 
+    def handle_websocket_upgrade(self) -> None:
+        """The request asks for a WebSocket: from here on the connection is one."""
+        self.connections.discard(self)
+        state: Any = self.server_state
+        transport, request, target = self.transport, self.scope, self.url
+        socket = SocketProtocol(state.house, transport)
+        transport.set_protocol(socket)
+        self.parser = self.scope = None  # type: ignore[assignment]
+        del self._shown  # it holds on to this, and this is over
+        socket.begin(request, target, self.app_state.copy())  # type: ignore[arg-type]
+
     def on_message_begin(self) -> None:
         """A request begins: its scope gets the extension."""
         super().on_message_begin()
@@ -183,74 +193,6 @@ class StreamProtocol(HttpToolsProtocol):
         super().on_headers_complete()
         if self.cycle is not None:
             self._shown.begin(self.cycle)
-
-
-class SocketConnection:
-    """What is shown of the connection under a WebSocket (see `connection.Shown`)."""
-
-    __slots__ = ("_protocol",)
-
-    def __init__(self, protocol: "SocketProtocol") -> None:
-        self._protocol = protocol
-
-    def full(self) -> bool:
-        """Whether a send would have to wait."""
-        return not self._protocol.writable.is_set()
-
-    async def room(self) -> None:
-        """Wait until it would not."""
-        await self._protocol.writable.wait()
-
-    def waiting(self) -> int:
-        """Bytes in the connection's buffer."""
-        return self._protocol.transport.get_write_buffer_size()
-
-    def sends_by(self, send: object) -> bool:
-        """Whether `send` is this connection's own."""
-        return getattr(send, "__self__", None) is self._protocol
-
-    def write(self, data: bytes) -> bool:
-        """Frames that are ready, past ASGI. Only while the socket is open."""
-        protocol = self._protocol
-        opened = protocol.handshake_complete and protocol.conn.state is State.OPEN
-        if not opened or self.full() or protocol.transport.is_closing():
-            return False
-        protocol.transport.write(data)
-        return True
-
-    def writer(self) -> Callable[[bytes], bool] | None:
-        """`write`."""
-        return self.write
-
-    def settle(self) -> None:
-        """Nothing to let go of."""
-
-    def on_lost(self, call: Callable[[], None] | None) -> bool:
-        """Sockets hear of their end by `receive`."""
-        return False
-
-    def abort(self) -> None:
-        """Cut the connection."""
-        self._protocol.transport.abort()
-
-
-class SocketProtocol(WebSocketsSansIOProtocol):
-    """WebSocket with the same extension. (Its buffer is the one that `StreamProtocol` has set.)"""
-
-    def handle_connect(self, event: Request) -> None:
-        """The handshake: its scope gets the extension, before the application sees it."""
-        application = self.app
-
-        async def answered(*asgi: Any) -> None:
-            await application(*asgi)
-            if self.initial_response is not None:  # refused with a response: that ends it, too
-                self.handshake_complete = True
-
-        self.app = answered
-        super().handle_connect(event)
-        scope: dict[str, Any] | None = getattr(self, "scope", None)
-        if scope is not None:
-            scope["extensions"][EXTENSION] = SocketConnection(self)
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -270,6 +212,14 @@ def listen(host: str, port: int) -> socket.socket:
     return listener
 
 
+class HouseState(ServerState):
+    """uvicorn's state of a server, and that of its sockets."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__()
+        self.house = House(config, self)
+
+
 class Server(uvicorn.Server):
     """Tells the application first when it shall shut down, so that open streams end; uvicorn by
     itself would wait for them."""
@@ -282,6 +232,7 @@ class Server(uvicorn.Server):
         started: Callable[[], None] | None = None,
     ) -> None:
         super().__init__(config)
+        self.server_state = HouseState(config)
         self._open, self._drain, self._on_started = open, drain, started
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:

@@ -138,10 +138,17 @@ async def test_following_what_has_ended(client):
     assert repr(stream) == f"<Following run {stream.run} at {len(events)}>"
 
 
-async def test_leaving_a_loop_leaves_nothing_behind(server):
-    async with Client(server[1]) as client:
-        async for _ in client.stream("count", input={"to": 2}):
+async def test_leaving_a_loop_leaves_nothing_behind(server, tmp_path):
+    """The run waits at its gate; its reader goes, and takes the stream at the server along."""
+    app, url = server
+    async with Client(url) as client:
+        stream = client.stream("count", input={"to": 2, "folder": str(tmp_path), "gates": [1]})
+        async for _ in stream:
+            assert len(app.service.streams) == 1
             break
+    async with asyncio.timeout(30):
+        await app.service.streams.drained()
+    assert not app.service.streams.draining
 
 
 # --- scripted answers ----------------------------------------------------------------------------

@@ -46,6 +46,15 @@ def segment(first: int, count: int = 1, *, size: int = 0, mergeable: bool = Fals
     return Segment(first, lines, first + count - 1, bytes_, mergeable=mergeable)
 
 
+def crowd(count: int) -> tuple[Tail, list[Reader]]:
+    """A log without events, and so many who follow it."""
+    tail = Tail("r", first=1, last=0, ended=False)
+    readers = [Reader(tail) for _ in range(count)]
+    for reader in readers:
+        tail.listen(reader)
+    return tail, readers
+
+
 moves = st.lists(
     st.one_of(
         st.tuples(st.just("publish"), st.integers(1, 3)),
@@ -92,10 +101,7 @@ def test_each_is_told_everything_once_and_in_order(moves, mergeable):
 
 
 async def test_what_is_published_during_a_lap_goes_along_and_the_loop_has_its_turns():
-    tail = Tail("r", first=1, last=0, ended=False)
-    readers = [Reader(tail) for _ in range(3 * SLICE)]
-    for reader in readers:
-        tail.listen(reader)
+    tail, readers = crowd(3 * SLICE)
     tail.publish(segment(1), ended=False)
     assert sum(reader.told == [1] for reader in readers) == SLICE
     tail.publish(segment(2), ended=False)
@@ -109,10 +115,7 @@ async def test_what_is_published_during_a_lap_goes_along_and_the_loop_has_its_tu
 
 
 async def test_the_end_is_told_to_all():
-    tail = Tail("r", first=1, last=0, ended=False)
-    readers = [Reader(tail) for _ in range(2 * SLICE)]
-    for reader in readers:
-        tail.listen(reader)
+    tail, readers = crowd(2 * SLICE)
     tail.publish(segment(1), ended=True)
     await asyncio.sleep(0)
     await asyncio.sleep(0)
@@ -121,10 +124,7 @@ async def test_the_end_is_told_to_all():
 
 async def test_who_lags_far_reads_by_itself():
     """More than one write should hold is not given at once."""
-    tail = Tail("r", first=1, last=0, ended=False)
-    readers = [Reader(tail) for _ in range(2 * SLICE)]
-    for reader in readers:
-        tail.listen(reader)
+    tail, readers = crowd(2 * SLICE)
     for position in (1, 2, 3):
         tail.publish(segment(position, size=AT_ONCE * 2 // 5), ended=False)
     for _ in range(4):

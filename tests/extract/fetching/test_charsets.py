@@ -1,5 +1,7 @@
 """Encodings: what bytes prove, what is declared, and when declarations are believed."""
 
+import codecs
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -60,5 +62,9 @@ def test_utf_8_is_read_as_such_whatever_is_declared(text, said):
 
 
 @given(st.binary(max_size=200), st.text(max_size=30))
-def test_any_bytes_have_a_codec(body, type):
-    decode(body, detect(body, type))
+def test_any_bytes_have_a_codec_that_keeps_what_is_ascii(body, type):
+    letters = b"plain " + bytes(each for each in body if 0x20 <= each < 0x7F)
+    found = detect(body, type)
+    assert isinstance(decode(body, found), str)
+    assert codecs.lookup(found).name
+    assert "plain " in decode(letters, detect(letters, "text/html"))

@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from millstream_apps.appraise.recognition import comparator
 from millstream_apps.appraise.recognition.align import (
     FINE,
     Levels,
@@ -22,14 +23,15 @@ from millstream_apps.appraise.recognition.align import (
     reduced,
 )
 from millstream_apps.appraise.recognition.frame import SIDE, Frame
+from millstream_apps.appraise.recognition.light import relit
 from millstream_apps.appraise.recognition.photo import Grey, Rgb
 
 Plane = NDArray[Any]  # of float32
 
 CELLS = 8  # to a side, in which likeness is judged apart
-GAIN_SPREAD = 0.15  # of the logarithm of a channel's gain against the others': light's usual tint
 TOGETHER = np.ones((1, 3), np.float32)  # adds a picture's channels
-NAMES = ("structure", "found", "worst", "correlation", "colour", "outline", "overlap", "points")
+NAMES = ("structure", "found", "worst", "correlation", "colour", "outline", "overlap", "points",
+         "drawing")  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,12 +65,17 @@ class Overlay:
     @cached_property
     def corrected(self) -> tuple[Plane, float]:
         """The photo as the frame's light would show it, and how unusual that is (0 is usual)."""
-        return _relit(self.frame, self.photo, self.weight)
+        return relit(self.frame, self.photo, self.weight)
 
     @cached_property
     def difference(self) -> Plane:
         """CIE76 difference of colour at each pixel after the correction of light."""
         return np.linalg.norm(lab(self.corrected[0]) - lab(self.frame), axis=2)
+
+    @cached_property
+    def stack(self) -> NDArray[np.uint8]:
+        """Both pictures as the comparator reads them."""
+        return comparator.stacked(self.frame, self.corrected[0], self.inside, self.weight)
 
     @cached_property
     def agreement(self) -> Agreement:
@@ -90,8 +97,9 @@ def overlay(frame: Frame, photo: Levels, placement: Placement, masks: Sequence[G
 
 
 def measures(over: Overlay) -> dict[str, float]:
-    """Eight numbers, `NAMES`. `found`: how much of the frame's edges the photo has, whatever else
-    it has (glare adds edges); `overlap` is -1 where the pin was not told from its background.
+    """Nine numbers, `NAMES`. `found`: how much of the frame's edges the photo has, whatever else
+    it has (glare adds edges); `overlap` is -1 where the pin was not told from its background;
+    `drawing`: the comparator's log-odds that both are one drawing.
     """
     agree = over.agreement
     return {
@@ -103,6 +111,7 @@ def measures(over: Overlay) -> dict[str, float]:
         "outline": _outline(over),
         "overlap": over.overlap,
         "points": float(np.log1p(over.placement.inliers)),
+        "drawing": comparator.log_odds(over.stack),
     }
 
 
@@ -147,45 +156,6 @@ def _overlap(inside: Plane, mask: Grey, homography: Matrix) -> float:
     return float((seen & own).sum() / max((seen | own).sum() + outside, 1.0))
 
 
-def _relit(frame: Plane, photo: Plane, weight: Plane) -> tuple[Plane, float]:
-    """Gains and offsets per channel, fitted twice (the second time without what fits worst)."""
-    weight = weight.copy()
-    gains, offsets = np.ones(3), np.zeros(3)
-    for _ in range(3):
-        gains, offsets = _light(frame, photo, weight)
-        fitted = photo * gains.astype(np.float32) + offsets.astype(np.float32)
-        error = np.abs(fitted - frame).mean(axis=2)
-        limit = max(2.5 * float(np.average(error, weights=weight + 1e-6)), 12.0)
-        weight = weight * (error < limit)
-    logs = np.log(np.maximum(gains, 0.05))
-    strange = float(np.linalg.norm(logs - logs.mean()) / GAIN_SPREAD)
-    return np.clip(photo * gains + offsets, 0, 255).astype(np.float32), strange
-
-
-def _light(frame: Plane, photo: Plane, weight: Plane) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Ridge regression of the frame on the photo: one gain for all channels is free, what a channel
-    has of its own, and every offset, is held near none."""  # fmt: skip
-    total = max(float(weight.sum()), 1.0)
-    x = [float((photo[..., c] * weight).sum()) / total for c in range(3)]
-    y = [float((frame[..., c] * weight).sum()) / total for c in range(3)]
-    xx = [float((photo[..., c] ** 2 * weight).sum()) / total for c in range(3)]
-    xy = [float((photo[..., c] * frame[..., c] * weight).sum()) / total for c in range(3)]
-    # unknowns: common gain, three gains of their own, three offsets
-    normal, right = np.zeros((7, 7)), np.zeros(7)
-    for c in range(3):
-        rows = [0, 1 + c, 4 + c]
-        block = np.array([[xx[c], xx[c], x[c]], [xx[c], xx[c], x[c]], [x[c], x[c], 1.0]])
-        normal[np.ix_(rows, rows)] += block
-        right[rows] += (xy[c], xy[c], y[c])
-    noise = 8.0**2  # squared grey levels that the fit may leave
-    normal[[1, 2, 3], [1, 2, 3]] += noise / 0.15**2
-    normal[[4, 5, 6], [4, 5, 6]] += noise / 12.0**2
-    normal[0, 0] += noise / 0.6**2
-    right[0] += noise / 0.6**2
-    found = np.linalg.solve(normal, right)
-    return np.clip(found[0] + found[1:4], 0.3, 3.5), found[4:7]
-
-
 def tensor(picture: Plane) -> tuple[Plane, Plane, Plane]:
     """The structure of the colours' gradients (Di Zenzo, 1986): xx, yy, xy."""
     dx = cv2.Scharr(picture, cv2.CV_32F, 1, 0) / 32
@@ -193,6 +163,12 @@ def tensor(picture: Plane) -> tuple[Plane, Plane, Plane]:
     parts = (cv2.transform(part, TOGETHER) for part in (dx * dx, dy * dy, dx * dy))
     xx, yy, xy = (cv2.GaussianBlur(part, (0, 0), 1.6) for part in parts)
     return xx, yy, xy
+
+
+def strong(energy: NDArray[Any]) -> float:
+    """What eleven of twelve pixels stay below: the energy of an edge that is plainly there."""
+    at = 11 * energy.size // 12
+    return float(np.partition(energy, at)[at]) if energy.size else 1.0
 
 
 def _edges_agree(frame: Plane, photo: Plane, weight: Plane) -> Agreement:
@@ -208,8 +184,7 @@ def _edges_agree(frame: Plane, photo: Plane, weight: Plane) -> Agreement:
 
 def _relative(energy: Plane, weight: Plane) -> Plane:
     """Edge strength against the picture's own strong ones, 0 to 1, small ones lifted."""
-    chosen = energy[weight > 0.5]
-    top = float(np.percentile(chosen, 92)) if chosen.size else 1.0
+    top = strong(energy[weight > 0.5])
     return np.sqrt(np.sqrt(np.clip(energy / max(top, 4.0), 0, 1))) * (energy > 0.01 * top)
 
 

@@ -6,6 +6,7 @@ import numpy as np
 from millstream_apps.appraise.recognition.align import laid, levels
 from millstream_apps.appraise.recognition.authenticity import to_pixels
 from millstream_apps.appraise.recognition.calibration import shipped
+from millstream_apps.appraise.recognition.comparator import shipped_network
 from millstream_apps.appraise.recognition.features import shipped_words
 from millstream_apps.appraise.recognition.frame import frame_of
 from millstream_apps.appraise.recognition.index import Compact, compact
@@ -14,12 +15,13 @@ from millstream_apps.appraise.recognition.photo import decode
 
 
 def warm_up() -> None:
-    """Load vocabulary and calibration, and keep OpenCV to the caller's thread: for worker
+    """Load vocabulary, network and calibration, and keep OpenCV to the caller's thread: for worker
     processes.
     """
     cv2.setNumThreads(1)
     shipped_words()
     shipped()
+    shipped_network()
 
 
 def compact_of(photo: bytes, field: str = "front") -> Compact:

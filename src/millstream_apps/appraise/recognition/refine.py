@@ -21,7 +21,7 @@ from millstream_apps.appraise.recognition.align import (
     plausible,
     reduced,
 )
-from millstream_apps.appraise.recognition.compare import tensor
+from millstream_apps.appraise.recognition.compare import strong, tensor
 from millstream_apps.appraise.recognition.frame import SIDE, Frame
 
 Plane = NDArray[Any]  # of float32
@@ -98,8 +98,7 @@ def _edges(picture: Plane, weight: Plane) -> Plane:
     """
     xx, yy, xy = tensor(picture)
     energy = xx + yy
-    chosen = energy[weight > 0]
-    top = max(float(np.percentile(chosen, 92)) if chosen.size else 1.0, 4.0)
+    top = max(strong(energy[weight > 0]), 4.0)
     strength = np.sqrt(np.sqrt(np.clip(energy / top, 0, 1)))
     unit = strength / np.maximum(energy, 1e-3)
     return cv2.merge([strength, unit * (xx - yy), 2 * unit * xy])

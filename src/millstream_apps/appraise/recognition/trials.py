@@ -20,7 +20,7 @@ from millstream_apps.appraise.recognition.whole import Whole, likely_turns, like
 
 BY_WHOLE, BY_FORM, BY_PARTS = 16, 8, 20  # candidates that each way may bring
 NEARED = 8  # candidates whose first guess is made better before they are compared
-JUDGED = 3  # candidates that are laid over the photo exactly
+JUDGED = 5  # candidates that are laid over the photo exactly
 SAME = 0.03  # of the side: first guesses whose corners are nearer than this are one
 EVEN = (
     0.01  # of structure: the finer placement is taken where the coarse measure sees no difference

@@ -36,8 +36,25 @@ def different(pictures: Pictures, most: int) -> tuple[Pictures, int]:
     return kept, passed
 
 
+def thumbnail(picture: Rgba) -> NDArray[Any]:
+    """(values,): light and outline about the middle of what is opaque, of length 1."""
+    small = _about_middle(picture)[1]
+    return _levelled(small[:, :, 0], small[:, :, 1])
+
+
 def _thumbnails(picture: Rgba) -> NDArray[Any]:
-    """(TURNS, values): light and outline about the middle of what is opaque, each of length 1."""
+    """(TURNS, values): `thumbnail` at every turn."""
+    middle, small = _about_middle(picture)
+    found = []
+    for turn in range(TURNS):
+        matrix = cv2.getRotationMatrix2D(middle, 360 / TURNS * turn, 1.0)
+        seen = cv2.warpAffine(small, matrix, (SIDE, SIDE))
+        found.append(_levelled(seen[:, :, 0], seen[:, :, 1]))
+    return np.stack(found)
+
+
+def _about_middle(picture: Rgba) -> tuple[tuple[float, float], NDArray[Any]]:
+    """The middle of the thumbnail, and light and opacity (SIDE, SIDE, 2)."""
     alpha = picture[:, :, 3].astype(np.float32) / 255
     moments = cv2.moments(alpha)
     middle = moments["m10"] / moments["m00"], moments["m01"] / moments["m00"]
@@ -45,13 +62,7 @@ def _thumbnails(picture: Rgba) -> NDArray[Any]:
     reach = 1 + float(np.hypot(columns - middle[0], rows - middle[1]).max())
     light = cv2.cvtColor(np.ascontiguousarray(picture[:, :, :3]), cv2.COLOR_RGB2LAB)[:, :, 0]
     both = np.dstack([light.astype(np.float32) * (100 / 255) * alpha, alpha])
-    middles, small = _around(both, middle, reach)
-    found = []
-    for turn in range(TURNS):
-        matrix = cv2.getRotationMatrix2D(middles, 360 / TURNS * turn, 1.0)
-        seen = cv2.warpAffine(small, matrix, (SIDE, SIDE))
-        found.append(_levelled(seen[:, :, 0], seen[:, :, 1]))
-    return np.stack(found)
+    return _around(both, middle, reach)
 
 
 def _around(

@@ -46,6 +46,11 @@ HARD = Camera(tilt=48, blur=2.6, noise=12, glare=3, quality=35, light=0.22, size
 
 def photograph(picture: Rgba, seed: int, camera: Camera = USUAL) -> bytes:
     """A JPEG of the RGBA picture."""
+    return shot(picture, seed, camera)[0]
+
+
+def shot(picture: Rgba, seed: int, camera: Camera = USUAL) -> tuple[bytes, NDArray[np.float64]]:
+    """The JPEG, and the homography from the picture's pixels to the photo's."""
     rng = np.random.default_rng((7, seed))
     width, height = (int(side) for side in rng.integers(*camera.sides, size=2))
     scene = _background(rng, width, height)
@@ -57,7 +62,7 @@ def photograph(picture: Rgba, seed: int, camera: Camera = USUAL) -> bytes:
     scene = _soften(rng, scene, camera.blur * max(width, height) / 640)
     scene = scene + rng.normal(0, rng.uniform(0.5, camera.noise), scene.shape).astype(np.float32)
     quality = int(rng.integers(camera.quality, 95))
-    return encode(np.clip(scene, 0, 255).astype(np.uint8), quality)
+    return encode(np.clip(scene, 0, 255).astype(np.uint8), quality), homography
 
 
 def encode(picture: Rgb, quality: int = 90) -> bytes:

@@ -21,6 +21,7 @@ from millstream_apps.appraise.recognition.whole import Whole, likely_turns, like
 BY_WHOLE, BY_FORM, BY_PARTS = 16, 8, 20  # candidates that each way may bring
 NEARED = 8  # candidates whose first guess is made better before they are compared
 JUDGED = 5  # candidates that are laid over the photo exactly
+FIRST = 3  # of them, before the others: these are laid on where none of the first is likely
 SAME = 0.03  # of the side: first guesses whose corners are nearer than this are one
 EVEN = (
     0.01  # of structure: the finer placement is taken where the coarse measure sees no difference
@@ -56,9 +57,13 @@ def judged(seen: Seen, index: Index, view: str = "front") -> list[Trial]:
         _near(trial, seen)
     ranked = sorted(near, key=_by_promise)[:JUDGED]
     best = [trial for trial in ranked if trial.promise > ranked[0].promise - BEHIND]
-    for trial in best:
+    for trial in best[:FIRST]:
         judge(trial, seen)
-    return sorted(best, key=lambda trial: (-trial.log_odds, trial.slot))
+    if all(trial.probability < shipped().accept for trial in best[:FIRST]):
+        for trial in best[FIRST:]:
+            judge(trial, seen)
+    tried = [trial for trial in best if trial.overlay is not None]
+    return sorted(tried, key=lambda trial: (-trial.log_odds, trial.slot))
 
 
 def _by_promise(trial: Trial) -> tuple[float, int]:

@@ -34,7 +34,7 @@ Pictures = Sequence[tuple[str, Rgba]]
 CAMERAS = (USUAL, USUAL, HARD, EASY)
 GENUINE = ("sharpness", "softness", "colour", "colour_spread", "tint", "detail")
 QUICK = ("hash", "histogram")
-FALSE = 0.002  # share of photos of unknown pictures that may be named: the aim is under 0.005
+FALSE = 0.001  # share of photos of unknown pictures that may be named: the aim is under 0.005
 SEED = 700_000  # of the photos: the tables use others
 
 

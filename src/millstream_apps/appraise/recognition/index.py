@@ -116,9 +116,9 @@ def decode_frame(thumbnail: bytes) -> Frame:
         raise ValueError("a frame's picture is damaged: import its reference again")
     if bgra.shape[2] == 3:  # WebP leaves out an alpha that says nothing
         return Frame(bgra[:, :, ::-1].copy(), np.full(bgra.shape[:2], 255, np.uint8))
-    mask = np.where(bgra[:, :, 3] > 127, 255, 0).astype(np.uint8)
-    rgb = cv2.cvtColor(bgra, cv2.COLOR_BGRA2RGB)
-    rgb[cv2.dilate(mask, NEAR_MASK) == 0] = NEUTRAL
+    mask = cv2.threshold(bgra[:, :, 3], 127, 255, cv2.THRESH_BINARY)[1]
+    rgb = np.full((*mask.shape, 3), NEUTRAL, np.uint8)
+    cv2.copyTo(cv2.cvtColor(bgra, cv2.COLOR_BGRA2RGB), cv2.dilate(mask, NEAR_MASK), rgb)
     return Frame(rgb, mask)
 
 

@@ -298,7 +298,7 @@ def test_a_pen_writes_what_the_journal_would(fields, values):
 
     sizes: list[int] = []
     kept = at_a_desk(work)[2:]
-    assert all(abs(size - len(line)) < 6 for size, line in zip(sizes, kept, strict=True))
+    assert all(abs(size - len(line)) < 2 for size, line in zip(sizes, kept, strict=True))
     for one, other in zip(kept[::2], kept[1::2], strict=True):
         event = decode(one)
         seq = b'"seq":%d,' % event.seq

@@ -64,19 +64,18 @@ def _pen(journal: "Journal", pattern: Pattern) -> Pen:
     values: list[bytes] = []
     clock = journal.clock
     now, until = clock.now, 0.0
-    left = 0
-    weight = pattern.size + len("12345")  # a position's digits, more or less
+    left = weight = 0
 
     def begin() -> None:
         """A new strip: of another millisecond, behind another event, after a flush."""
-        nonlocal strip, values, until, left
+        nonlocal strip, values, until, left, weight
         if journal.error is not None:
             raise journal.error
         values = []
         strip = Strip(pattern, clock.stamp(), values)
         until = clock.until
         journal.take(strip)
-        left = MAX_BYTES - journal.weight
+        left, weight = MAX_BYTES - journal.weight, pattern.size + len(str(journal.seq + 1))
 
     def write(data: Any) -> int:
         nonlocal left

@@ -54,6 +54,18 @@ def test_copies_are_told_from_the_genuine_pin(rated, kind: str, number: int) -> 
     assert not copy.authentic
 
 
+def test_a_recolour_that_is_not_matched_is_refused_and_says_what_it_is_like() -> None:
+    """Pin 1's: too unlike to be named, but never taken for another pin, nor for genuine."""
+    found = index_of(1, 9, 0)
+    verdict = identify(photograph(COPIES["recolour"](1), 61, SMALL_EASY), index=found)
+    assert verdict.candidates[0].reference == "pin-1"
+    if isinstance(verdict, Match):
+        photos = PhotoSet(photograph(COPIES["recolour"](1), 61, SMALL_EASY))
+        assert not authenticity(photos, verdict, index=found).authentic
+    else:
+        assert verdict.reason == "no_match"
+
+
 def test_the_evidence_names_what_differs(rated) -> None:
     readings = {kind: {each.name: each for each in rated[kind, 9][2].evidence} for kind in COPIES}
     assert readings["recolour"]["colour"].reading == "differs"

@@ -35,7 +35,7 @@ demo: $(VENV)/run.stamp ## serve all systems and stream a sample batch (ONCE=1: 
 test: $(VENV)/dev.stamp lint ## lint, types, and every test but the long ones
 	@$(PYTEST) -n 2 --dist loadfile --no-loadscope-reorder -m "not long"
 
-test-long: $(VENV)/dev.stamp ## every test, the long forms too, properties with ten times the examples
+test-long: $(VENV)/dev.stamp ## every test, the long forms too, properties with ten times the examples, other ones each time
 	@$(PYTEST) --hypothesis-profile=thorough
 
 lint: $(VENV)/dev.stamp ## ruff and pyright

@@ -22,7 +22,13 @@ COLOURS = ("ground", "second", "accent", "metal")
 
 
 def redrawn(what: Pin, rng: np.random.Generator) -> Pin:
-    """The same pin with one or two parts of another one, and at times with its colours."""
+    """Another pin: this one with one or two parts of another, and at times with its colours."""
+    while (changed := _mixed(what, rng)) == what:  # the other one may have the same parts
+        pass
+    return changed
+
+
+def _mixed(what: Pin, rng: np.random.Generator) -> Pin:
     other = pin(OTHERS + int(rng.integers(100_000)))
     changes: dict[str, Any] = {}
     for part in rng.permutation(PARTS)[: rng.integers(1, 3)]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 from bench.client import Load
 from bench.contest import Column, Figures, Options, Table, contest
@@ -10,16 +11,26 @@ from bench.machine import SERVER_CORE
 from bench.noise import Watch
 from bench.server import Server, serving
 
-EVENTS = {1: 30_000, 100: 1_000, 1000: 200}
-"""Connections, and how many events each of their streams brings (times a contestant's scale)."""
 
-SAME_FOR_ALL = 1000
-"""From so many connections on nobody's count is scaled: streams are short, and who got more events
-would spread the cost of beginning a stream over more of them."""
+class Level(NamedTuple):
+    """So many connections, each of whose streams brings so many events (times a contestant's
+    scale; where the streams are `short`, the same for all)."""
 
-MIDDLE = {1: 20_000, 100: 500, 1000: 50}
-QUICK = {1: 20_000, 100: 400}
-TINY = {1: 50, 3: 20}
+    connections: int
+    events: int
+    short: bool = False
+
+    @property
+    def name(self) -> str:
+        """As the tables say it."""
+        kind = "short stream" if self.short else "stream"
+        return f"{self.connections:,} {kind}{'s' if self.connections > 1 else ''}"
+
+
+FULL = (Level(1, 30_000), Level(100, 1_000), Level(1_000, 500), Level(1_000, 200, short=True))
+MIDDLE = (Level(1, 20_000), Level(100, 500), Level(1_000, 50, short=True))
+QUICK = (Level(1, 20_000), Level(100, 400))
+TINY = (Level(1, 50), Level(2, 20), Level(3, 20, short=True))
 
 COLUMNS = (
     Column("events_per_second", "events/s"),
@@ -36,7 +47,7 @@ QUICK_NAMES = ("Millstream SSE, memory", "Millstream SSE, SQLite", "FastAPI + ss
 
 def ask(options: Options) -> Table:
     """Measure it."""
-    levels = options.pick(tiny=TINY, quick=QUICK, middle=MIDDLE, full=EVENTS)
+    levels = options.pick(tiny=TINY, quick=QUICK, middle=MIDDLE, full=FULL)
     wanted = [
         c
         for c in options.chosen(contestants())
@@ -46,28 +57,24 @@ def ask(options: Options) -> Table:
     def play(contestant: Contestant, folder: Path) -> Iterator[tuple[str, Figures]]:
         with serving(contestant.command, folder) as server:
             _ask(contestant, server, 4, 500)  # warm
-            for connections, events in levels.items():
-                alike = options.tiny or connections >= SAME_FOR_ALL
-                count = events if alike else round(events * contestant.scale)
+            for level in levels:
+                alike = options.tiny or level.short
+                count = level.events if alike else round(level.events * contestant.scale)
                 if contestant.ready:
                     _ask(contestant, server, 1, count)
-                yield _level(connections), measure(contestant, server, connections, count)
+                yield level.name, measure(contestant, server, level.connections, count)
 
     return Table(
         "1-streams",
         "many streams, small events, as fast as possible",
         COLUMNS,
-        contest(options.rounds, "question 1", wanted, map(_level, levels), play),
+        contest(options.rounds, "question 1", wanted, [level.name for level in levels], play),
         compare="events_per_cpu_second",
     )
 
 
 def _in_quick(contestant: Contestant) -> bool:
     return contestant.name in QUICK_NAMES or contestant.kind == "limit"
-
-
-def _level(connections: int) -> str:
-    return f"{connections:,} stream{'s' if connections > 1 else ''}"
 
 
 def _ask(contestant: Contestant, server: Server, connections: int, count: int) -> None:

@@ -45,7 +45,7 @@ def test_question_1_runs_and_every_stream_is_whole(monkeypatch: pytest.MonkeyPat
 def test_every_wire_is_understood(wire: str, monkeypatch: pytest.MonkeyPatch) -> None:
     some = [c for c in streams.contestants() if c.name == f"Millstream {wire}, SQLite"]
     monkeypatch.setattr(streams, "contestants", lambda: some)
-    monkeypatch.setattr(streams, "TINY", {2: 300})
+    monkeypatch.setattr(streams, "TINY", (streams.Level(2, 300),))
     monkeypatch.setattr(streams, "_in_quick", lambda _: True)
 
     (row,) = streams.ask(TINY).rows

@@ -126,18 +126,17 @@ class Pattern(Struct, frozen=True, gc=False):
     kind: bytes
     before: bytes
     after: bytes
+    size: int
+    """Bytes of one without position and data, if none of them is `%`."""
 
     @classmethod
     def of(cls, blank: bytes, type: str) -> "Pattern":
         """From one of them, encoded with position 0, without time and data."""
         before, after = blank[:-1].replace(b"%", b"%%").split(b'"seq":0', 1)
         kind = type.encode().replace(b"%", b"%%")
-        return cls(kind, before + b'"seq":%d' + after + b',"time":"', b'","data":%b}')
-
-    @property
-    def size(self) -> int:
-        """Bytes of one without position and data, if none of them is `%`."""
-        return len(self.before) + len(self.after) - len(b"%d%b") + len("2026-11-20T08:00:00.123Z")
+        before, after = before + b'"seq":%d' + after + b',"time":"', b'","data":%b}'
+        size = len(before) + len(after) - len(b"%d%b") + len("2026-11-20T08:00:00.123Z")
+        return cls(kind, before, after, size)
 
 
 class Strip(Struct, gc=False):
@@ -147,11 +146,6 @@ class Strip(Struct, gc=False):
     pattern: Pattern
     time: bytes
     data: list[bytes] | tuple[bytes, ...]
-
-    def close(self) -> None:
-        """It grows no more. (The garbage collector looks at every list there is, again and again;
-        a tuple of bytes it lets be. Logs in memory have millions.)"""
-        self.data = tuple(self.data)
 
     def lines(self, first: Position) -> list[bytes]:
         """Each event by itself; `first` is the position of the first."""
@@ -221,6 +215,8 @@ class Segment(Struct, gc=False, eq=False):
 
     def ndjson(self) -> bytes:
         """One envelope a line: the stored form, and the NDJSON wire."""
+        if len(self.pieces) == 1 and isinstance(strip := self.pieces[0], Strip):
+            return strip.filled(self.first, b"", b"\n")
         parts: list[bytes] = []
         number = self.first
         for piece in self.pieces:

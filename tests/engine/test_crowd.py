@@ -67,12 +67,12 @@ moves = st.lists(
 )
 
 
-@given(moves, st.booleans())
-def test_each_is_told_everything_once_and_in_order(moves, mergeable):
+@given(st.sampled_from((1, 2, SLICE + 1)), moves, st.booleans())
+def test_each_is_told_everything_once_and_in_order(begin, moves, mergeable):
     async def main():
         tail = Tail("r", first=1, last=1, ended=False)
         readers, gone = [], []
-        for move, number in [("join", SLICE + 1), *moves, ("publish", 1)]:
+        for move, number in [("join", begin), *moves, ("publish", 1)]:
             if move == "publish":
                 some = segment(tail.last + 1, number, mergeable=mergeable)
                 tail.publish(some, ended=False)
@@ -98,6 +98,18 @@ def test_each_is_told_everything_once_and_in_order(moves, mergeable):
             assert reader.told == list(range(reader.begin + 1, reader.cursor + 1))
 
     run_virtual(main())
+
+
+async def test_who_is_alone_is_given_it_at_once_and_nobody_keeps_a_copy():
+    tail, (reader, other) = crowd(2)
+    tail.unlisten(other)
+    for position in (1, 2):
+        tail.publish(segment(position), ended=False)
+        assert reader.told[-1] == position
+    assert all(shared.frames is None for shared in tail.since(0))
+    reader.takes = False
+    tail.publish(segment(3), ended=False)
+    assert (reader.told, reader.woken) == ([1, 2, 3], 1)
 
 
 async def test_what_is_published_during_a_lap_goes_along_and_the_loop_has_its_turns():

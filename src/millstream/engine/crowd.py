@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
-from msgspec import Struct, field
+from msgspec import Struct
 
 from millstream.events import Position, Segment
 
@@ -34,13 +34,16 @@ class Shared(Struct, gc=False, eq=False):
     shared by all others."""
 
     segment: Segment
-    frames: dict[str, bytes] = field(default_factory=dict)
+    frames: dict[str, bytes] | None = None
 
     def framed(self, name: str, frame: Callable[[Segment], bytes]) -> bytes:
         """The whole segment in a wire's form."""
-        found = self.frames.get(name)
+        frames = self.frames
+        if frames is None:  # most are read by one reader alone
+            frames = self.frames = {}
+        found = frames.get(name)
         if found is None:
-            found = self.frames[name] = frame(self.segment)
+            found = frames[name] = frame(self.segment)
         return found
 
 
@@ -70,11 +73,12 @@ class Log(Protocol):
 class Crowd:
     """The listeners of one log."""
 
-    __slots__ = ("_at", "_goal", "_joined", "_lap", "_listeners", "_tail")
+    __slots__ = ("_at", "_goal", "_joined", "_lap", "_listeners", "_sole", "_tail")
 
     def __init__(self, tail: Log) -> None:
         self._tail = tail
         self._listeners: set[Listener] = set()
+        self._sole: Listener | None = None
         self._lap: list[Listener] | None = None
         self._at = self._goal = 0
         self._joined: dict[tuple[Position, Position, str], bytes] = {}
@@ -85,19 +89,31 @@ class Crowd:
     def add(self, listener: Listener) -> None:
         """It takes what is published from now on."""
         self._listeners.add(listener)
+        self._sole = listener if len(self._listeners) == 1 else None
 
     def discard(self, listener: Listener) -> None:
         """No more."""
         self._listeners.discard(listener)
+        self._sole = next(iter(self._listeners)) if len(self._listeners) == 1 else None
 
     def wake(self) -> None:
         """Something else is new: all are to look."""
         for listener in self._listeners:
             listener.wake()
 
-    def serve(self) -> None:
-        """Something was published."""
-        if self._lap is None:
+    def serve(self, segment: Segment) -> None:
+        """It was published. Whoever is alone mostly lacks nothing but this, and has it at once."""
+        sole = self._sole
+        if (
+            sole is not None
+            and sole.cursor == segment.first - 1
+            and sole.write is not None
+            and sole.write(sole.form.frame(segment))
+        ):
+            sole.cursor = segment.last
+            if self._tail.ended:
+                sole.wake()
+        elif self._lap is None:
             self._begin()
 
     def _begin(self) -> None:
@@ -142,8 +158,7 @@ class Crowd:
         if not waiting or waiting[0].segment.first != cursor + 1:
             return None
         if len(waiting) == 1:
-            shared = waiting[0]
-            return shared.framed(*form) if len(self._listeners) > 1 else form.frame(shared.segment)
+            return waiting[0].framed(*form)
         key = cursor, self._tail.last, form.name
         found = self._joined.get(key)
         if found is None:

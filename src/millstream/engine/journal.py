@@ -65,6 +65,7 @@ def _pen(journal: "Journal", pattern: Pattern) -> Pen:
     clock = journal.clock
     now, until = clock.now, 0.0
     left = weight = 0
+    bare = pattern.size
 
     def begin() -> None:
         """A new strip: of another millisecond, behind another event, after a flush."""
@@ -74,8 +75,8 @@ def _pen(journal: "Journal", pattern: Pattern) -> Pen:
         values = []
         strip = Strip(pattern, clock.stamp(), values)
         until = clock.until
-        journal.take(strip)
-        left, weight = MAX_BYTES - journal.weight, pattern.size + len(str(journal.seq + 1))
+        first = journal.take(strip)
+        left, weight = MAX_BYTES - journal.weight, bare + len(str(first))
 
     def write(data: Any) -> int:
         nonlocal left
@@ -233,27 +234,28 @@ class Journal:
         self.crowded = self.crowded or self.weight >= MAX_BYTES
         return len(line)
 
-    def take(self, piece: Piece) -> None:
-        """Pend it. (A strip grows while it pends.)"""
+    def take(self, piece: Piece) -> Position:
+        """Pend it; returns its first position. (A strip grows while it pends.)"""
         if self.strip is not None:
             self._count_strip()
         if not (self.held or self._due or self._busy):
             self._schedule()
         self.pending.append(piece)
         self.strip = None if type(piece) is bytes else piece  # type: ignore[assignment]
+        return self._seq + 1
 
     def _count_strip(self) -> None:
         """What the last strip has come to: it grows no more."""
         strip, self.strip = self.strip, None
         if strip is None:
             return
-        strip.close()
-        data = strip.data
+        # It grows no more. (The garbage collector looks at every list there is, again and again;
+        # a tuple of bytes it lets be. Logs in memory have millions.)
+        data = strip.data = tuple(strip.data)
         count = len(data)
         self._seq += count
-        digits = len(str(self._seq))
-        size = len(data[0]) if count == 1 else sum(map(len, data))
-        self.weight += size + (strip.pattern.size + digits) * count
+        bare = strip.pattern.size + len(str(self._seq))
+        self.weight += len(data[0]) + bare if count == 1 else sum(map(len, data)) + bare * count
 
     def pen(
         self,
@@ -351,7 +353,17 @@ class Journal:
         if self._busy or not self.pending or self.error is not None:
             return
         self._busy = True
-        segment, mark = self._gather()
+        if self.strip is not None:
+            self._count_strip()
+        first = self._durable + 1
+        size = self.weight + self._seq - self._durable
+        progress = self._progress
+        segment = Segment(first, tuple(self.pending), self._seq, size, bool(progress), False)
+        mark, self._mark = self._mark, None
+        self.pending.clear()
+        self.weight, self.crowded = 0, False
+        if progress:
+            self._progress = {}
         kept = self._store.append(self._run, self._epoch, segment, mark)
         if kept is KEPT:
             self._landed(segment, mark)
@@ -363,25 +375,6 @@ class Journal:
     def _await(self, answer: Awaitable[None], segment: Segment, mark: Mark | None) -> None:
         self._flight = asyncio.ensure_future(answer)
         self._flight.add_done_callback(partial(self._returned, segment, mark))
-
-    def _gather(self) -> tuple[Segment, Mark | None]:
-        if self.strip is not None:
-            self._count_strip()
-        count = self._seq - self._durable
-        segment = Segment(
-            self._durable + 1,
-            tuple(self.pending),
-            self._seq,
-            self.weight + count,
-            bool(self._progress),
-            False,
-        )
-        mark, self._mark = self._mark, None
-        self.pending.clear()
-        self.weight, self.crowded = 0, False
-        if self._progress:
-            self._progress = {}
-        return segment, mark
 
     def _returned(self, segment: Segment, mark: Mark | None, done: asyncio.Future[None]) -> None:
         self._flight = None

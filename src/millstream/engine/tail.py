@@ -93,7 +93,7 @@ class Tail:
         self.last = segment.last
         self.ended = self.ended or ended
         if self._crowd is not None:
-            self._crowd.serve()
+            self._crowd.serve(segment)
         if self._waiters:
             self._wake_waiters()
 
@@ -146,6 +146,8 @@ class Tail:
 
     def since(self, cursor: Position) -> list[Shared]:
         """The held segments that have something behind the cursor."""
+        if self._held and self._held[-1].segment.first == cursor + 1:
+            return [self._held[-1]]  # who keeps up lacks the newest alone
         found: list[Shared] = []
         for shared in reversed(self._held):  # readers are near the edge
             if shared.segment.last <= cursor:

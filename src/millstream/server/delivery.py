@@ -259,7 +259,8 @@ class EventStream(Response):
 @lru_cache(maxsize=16)
 def _in_chunks(wire: Wire) -> Form:
     """How a wire's bytes are made ready for a connection, once for all who read by it."""
-    return Form(f"{wire.name} in chunks", lambda events: in_chunk(wire.segment(events)))
+    segment = wire.segment
+    return Form(f"{wire.name} in chunks", lambda events: in_chunk(segment(events)))
 
 
 class OutcomeResponse(EventStream):

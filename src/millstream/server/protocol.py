@@ -81,10 +81,10 @@ class _Queue(list[Any]):
 class HttpConnection:
     """What is shown of the connection under one request (see `connection.Shown`)."""
 
-    __slots__ = ("_call", "_cycle", "_protocol")
+    __slots__ = ("_call", "_cycle", "_flow", "_protocol", "_transport")
 
     def __init__(self, protocol: "StreamProtocol") -> None:
-        self._protocol = protocol
+        self._protocol, self._flow, self._transport = protocol, protocol.flow, protocol.transport
         self._cycle: RequestResponseCycle | None = None
         self._call: Callable[[], None] | None = None
 
@@ -94,15 +94,15 @@ class HttpConnection:
 
     def full(self) -> bool:
         """Whether a send would have to wait."""
-        return self._protocol.flow.write_paused
+        return self._flow.write_paused
 
     async def room(self) -> None:
         """Wait until it would not."""
-        await self._protocol.flow.drain()
+        await self._flow.drain()
 
     def waiting(self) -> int:
         """Bytes in the connection's buffer."""
-        return self._protocol.transport.get_write_buffer_size()
+        return self._transport.get_write_buffer_size()
 
     def sends_by(self, send: object) -> bool:
         """Whether `send` is this connection's own."""
@@ -110,10 +110,10 @@ class HttpConnection:
 
     def write(self, data: bytes) -> bool:
         """Chunks of the body, past ASGI."""
-        protocol = self._protocol
-        if protocol.flow.write_paused or protocol.transport.is_closing():
+        transport = self._transport
+        if self._flow.write_paused or transport.is_closing():
             return False
-        protocol.transport.write(data)
+        transport.write(data)
         return True
 
     def writer(self) -> Callable[[bytes], bool] | None:

@@ -3,8 +3,9 @@
 """
 
 from collections.abc import Sequence
+from functools import lru_cache
 
-from millstream.events import Segment
+from millstream.events import Segment, Strip
 from millstream.wire import Wire, kind, one_line, position
 
 RETRY_MS = 1000
@@ -45,8 +46,18 @@ def _numbered(lines: Sequence[bytes], number: int) -> list[bytes]:
     return parts
 
 
+_CLOSING = b"\nid: %d\n\n"
+
+
+@lru_cache(maxsize=16)
+def _opening(kind: bytes) -> bytes:
+    return b"event: " + kind + b"\ndata: "
+
+
 def segment(events: Segment) -> bytes:
     """A whole segment. What its events have in common is framed once."""
+    if len(events.pieces) == 1 and isinstance(strip := events.pieces[0], Strip):
+        return strip.filled(events.first, _opening(strip.pattern.kind), _CLOSING, id=True)
     parts: list[bytes] = []
     lines: list[bytes] = []
     number = events.first
@@ -58,8 +69,7 @@ def segment(events: Segment) -> bytes:
             parts += _numbered(lines, number)
             number += len(lines)
             lines = []
-        opening = b"event: " + piece.pattern.kind + b"\ndata: "
-        parts.append(piece.filled(number, opening, b"\nid: %d\n\n", id=True))
+        parts.append(piece.filled(number, _opening(piece.pattern.kind), _CLOSING, id=True))
         number += len(piece.data)
     if lines:
         parts += _numbered(lines, number)

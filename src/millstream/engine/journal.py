@@ -53,49 +53,50 @@ Pen = Callable[[Any], int]
 `Journal.append`, and returns its size in bytes (which may be a digit off)."""
 
 
-def _pen(journal: "Journal", pattern: Pattern) -> Pen:
+class _Pen:
     """What is the same in all of its events is encoded already: a stream of partials costs its
     data.
 
-    Events of the same millisecond are one `Strip`. This is the path that every partial takes: a
-    closure, whose own names Python finds fastest, and which leaves counting to the journal.
+    Events of the same millisecond are one `Strip`. This is the path that every partial takes: all
+    it needs stands in one place, and counting is left to the journal.
     """
-    strip: Strip | None = None
-    values: list[bytes] = []
-    clock = journal.clock
-    now, until = clock.now, 0.0
-    left = weight = 0
-    bare = pattern.size
 
-    def begin() -> None:
-        """A new strip: of another millisecond, behind another event, after a flush."""
-        nonlocal strip, values, until, left, weight
-        if journal.error is not None:
-            raise journal.error
-        values = []
-        strip = Strip(pattern, clock.stamp(), values)
-        until = clock.until
-        first = journal.take(strip)
-        left, weight = MAX_BYTES - journal.weight, bare + len(str(first))
+    __slots__ = ("_journal", "_left", "_now", "_pattern", "_strip", "_until", "_weight")
 
-    def write(data: Any) -> int:
-        nonlocal left
+    def __init__(self, journal: "Journal", pattern: Pattern) -> None:
+        self._journal, self._pattern, self._now = journal, pattern, journal.clock.now
+        self._strip: Strip | None = None
+        self._until = 0.0
+        self._left = self._weight = 0
+
+    def write(self, data: Any) -> int:
+        """See `Pen`."""
         try:
             encoded = encode_fast(data)
         except Exception:
             encoded = encode(data)
         if LINE_FEED in encoded:
             encoded = encode(data)
-        if strip is None or strip is not journal.strip or now() >= until:
-            begin()
-        values.append(encoded)
-        size = len(encoded) + weight
-        left -= size
+        strip, journal = self._strip, self._journal
+        if strip is None or strip is not journal.strip or self._now() >= self._until:
+            strip = self._begin()
+        strip.data.append(encoded)  # type: ignore[union-attr]
+        size = len(encoded) + self._weight
+        left = self._left = self._left - size
         if left <= 0:
             journal.crowded = True
         return size
 
-    return write
+    def _begin(self) -> Strip:
+        """A new strip: of another millisecond, behind another event, after a flush."""
+        journal, clock = self._journal, self._journal.clock
+        if journal.error is not None:
+            raise journal.error
+        strip = self._strip = Strip(self._pattern, clock.stamp(), [])
+        self._until = clock.until
+        first = journal.take(strip)
+        self._left, self._weight = MAX_BYTES - journal.weight, self._pattern.size + len(str(first))
+        return strip
 
 
 class Clock:
@@ -279,7 +280,7 @@ class Journal:
             fallback=fallback,
             cached=cached,
         )
-        return _pen(self, Pattern.of(encode(blank), type))
+        return _Pen(self, Pattern.of(encode(blank), type)).write
 
     def _superseded(self, type: str, of: _Teller) -> tuple[int, Position] | None:
         """Where the pending progress stands that this one replaces, if it is to replace one."""

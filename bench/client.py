@@ -18,12 +18,25 @@ WORDS = ("holding", "ready", "window", "over")
 
 
 @dataclass(frozen=True)
+class Then:
+    """The second request, on the same connection: "{id}" in it is that field of the first answer's
+    JSON. Times count from the first request."""
+
+    field: str
+    request: str
+
+
+@dataclass(frozen=True)
 class Asked:
-    """One kind of request. `request` is the bytes of it; `frame` what a WebSocket sends first."""
+    """One kind of request. `request` is the bytes of it; `frame` what a WebSocket sends first;
+    `then` the request that brings the stream, where it takes two; `only` the kind ("event:") of the
+    blocks that bring the log's events, where the wire is SSE and has others beside them."""
 
     wire: str
     request: str
     frame: str | None = None
+    then: Then | None = None
+    only: str | None = None
 
 
 def get(path: str, accept: str = "text/event-stream", wire: str = "sse") -> Asked:
@@ -91,6 +104,11 @@ class Load:
         words += ["--wire", asked.wire, "--connections", str(connections)]
         words += ["--events", str(events), "--timeout", str(timeout)]
         words += ["--frame", asked.frame] if asked.frame else []
+        words += ["--only", asked.only] if asked.only else []
+        if asked.then:
+            then = folder / "then"
+            then.write_bytes(asked.then.request.encode())
+            words += ["--then", str(then), "--field", asked.then.field]
         words += ["--stop-after", str(stop_after)] if stop_after else []
         words += ["--spread", str(spread)] if spread else []
         words += ["--window", f"{window.after}:{window.length}"] if window else []

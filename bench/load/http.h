@@ -86,21 +86,69 @@ static void say_frame(Connection *c, const char *text) {
     free(frame);
 }
 
-/* The request, "{i}" in it being the connection's number. */
-static void ask(Connection *c) {
+/* A request, with the connection's number for "{i}" and the first answer's id for "{id}". */
+static void say_request(Connection *c, const char *text) {
     static char filled[1 << 16];
     char number[24];
     size_t size = 0;
     snprintf(number, sizeof number, "%ld", (long)(c - connections));
-    for (const char *at = request; *at && size < sizeof filled - 32;) {
-        if (strncmp(at, "{i}", 3) == 0) {
-            memcpy(filled + size, number, strlen(number));
-            size += strlen(number), at += 3;
+    for (const char *at = text; *at && size < sizeof filled - ID;) {
+        size_t mark = !strncmp(at, "{i}", 3) ? 3 : !strncmp(at, "{id}", 4) ? 4 : 0;
+        if (mark) {
+            const char *value = mark == 3 ? number : c->id;
+            memcpy(filled + size, value, strlen(value));
+            size += strlen(value), at += mark;
         } else filled[size++] = *at++;
     }
+    say(c, filled, size);
+}
+
+static void ask(Connection *c) {
     c->asked = true;
     c->sent = now(CLOCK_REALTIME);
-    say(c, filled, size);
+    say_request(c, request);
+}
+
+static void expect_answer(Connection *c) {
+    c->headers_done = c->chunked = c->sized = false;
+    c->chunk = SIZE, c->left = 0, c->carried = 0;
+}
+
+/* --- --then: a stream that is begun by one request and followed by another ----------------------- */
+
+/* Whether what comes is the first of two answers: it holds no messages of a log. */
+static bool is_first_answer(const Connection *c) {
+    return option.then && !c->following;
+}
+
+/* "event_id": "abc" or 12 -> the value; false where there is none that fits. */
+static bool take_id(Connection *c, const char *body, size_t size) {
+    char name[ID];
+    snprintf(name, sizeof name, "\"%s\":", option.field);
+    const char *at = memmem(body, size, name, strlen(name)), *end = body + size;
+    if (!at) return false;
+    at += strlen(name);
+    while (at < end && (*at == ' ' || *at == '"')) at++;
+    size_t length = 0;
+    while (at + length < end && !strchr("\",}] \r\n", at[length])) length++;
+    if (!length || length >= sizeof c->id) return false;
+    memcpy(c->id, at, length);
+    c->id[length] = 0;
+    return true;
+}
+
+/* The first answer is complete, in `carry`: the second request goes out on the same connection.
+ * Times still count from the first one. */
+static bool follow(Connection *c) {
+    if (!take_id(c, c->carry, c->carried)) {
+        complain("the first answer has no id", c);
+        c->broken = true;
+        return false;
+    }
+    expect_answer(c);
+    c->following = true;
+    say_request(c, option.then);
+    return !c->broken;
 }
 
 #endif

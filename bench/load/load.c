@@ -66,8 +66,12 @@ static void finish(Connection *c) {
     if (!c->last) c->last = now(CLOCK_REALTIME);
 }
 
-/* The answer is over. With --repeat, the next request goes out on the same connection. */
+/* The answer is over. With --then or --repeat, the next request goes out on the same connection. */
 static void over(Connection *c) {
+    if (is_first_answer(c) && !c->broken) {
+        if (!follow(c)) finish(c);
+        return;
+    }
     if (!option.repeat || c->broken) {
         finish(c);
         return;
@@ -78,8 +82,8 @@ static void over(Connection *c) {
         return;
     }
     judge(c);
-    c->headers_done = c->chunked = c->sized = c->ended = false;
-    c->chunk = SIZE, c->left = 0, c->carried = 0;
+    expect_answer(c);
+    c->ended = c->following = false;
     c->seq = c->events = c->messages = 0;
     c->first_message = c->first_event = c->last = 0;
     asked_for++;
@@ -114,7 +118,9 @@ static void take(Connection *c, char *bytes, size_t size, int64_t moment) {
         if (c->sized) c->left -= size;
     }
     size_t whole = (size_t)(to - room);
-    used = c->upgraded ? frames(c, room, whole, moment) : lines(c, room, whole, moment);
+    used = is_first_answer(c) ? 0
+           : c->upgraded      ? frames(c, room, whole, moment)
+                              : lines(c, room, whole, moment);
     keep(c, room + used, whole - used);
     bool at_end = c->chunked ? c->chunk == CLOSED : c->sized ? c->left == 0 : false;
     if (at_end || c->broken || (c->ended && (c->upgraded || option.until_terminal))) over(c);
@@ -187,9 +193,10 @@ static void report(int64_t began, double processor) {
 }
 
 /* A socket that was asked for something by a frame has begun when that is answered by a first
- * message, as a response's headers are its answer over HTTP: being open alone is no stream yet. */
+ * message, as a response's headers are its answer over HTTP: being open alone is no stream yet. Nor
+ * is the first of two answers. */
 static bool has_begun(const Connection *c) {
-    return c->headers_done && (!option.frame || c->first_message);
+    return c->headers_done && !is_first_answer(c) && (!option.frame || c->first_message);
 }
 
 static bool all_have_begun(void) {
@@ -295,6 +302,9 @@ static void usage(void) {
           "     [--repeat R]        R requests in all, one after the other on each connection\n"
           "     [--stop-after B]    stop reading a connection behind B bytes\n"
           "     [--hold]            say \"holding\" when all is open, end at a line on stdin\n"
+          "     [--then FILE --field NAME]  when the first answer is there, this request follows, its\n"
+          "                         \"{id}\" being that field of the first answer's JSON\n"
+          "     [--only KIND]       SSE: read only blocks of this \"event:\"\n"
           "     [--timeout S]\n", stderr);
     exit(2);
 }
@@ -325,6 +335,9 @@ static void value(const char *name, const char *given) {
     else if (!strcmp(name, "--wire"))
         option.wire = given[0] == 's' ? SSE : given[0] == 'n' ? NDJSON : WEBSOCKET;
     else if (!strcmp(name, "--request")) request = slurp(given);
+    else if (!strcmp(name, "--then")) option.then = slurp(given);
+    else if (!strcmp(name, "--field")) option.field = given;
+    else if (!strcmp(name, "--only")) option.only = given;
     else if (!strcmp(name, "--frame")) option.frame = given;
     else if (!strcmp(name, "--events")) option.events = strtoull(given, NULL, 10);
     else if (!strcmp(name, "--event")) option.event = given;
@@ -346,6 +359,7 @@ int main(int count, char **words) {
         i++;
     }
     if (!option.port || !request || option.connections < 1) usage();
+    if (!option.then != !option.field) usage();
     struct rlimit files;
     getrlimit(RLIMIT_NOFILE, &files);
     files.rlim_cur = files.rlim_max;

@@ -55,6 +55,11 @@ static void message(Connection *c, const char *at, size_t size, int64_t moment) 
     }
 }
 
+static bool is_kind(const char *at, size_t size, const char *kind) {
+    if (size && *at == ' ') at++, size--;
+    return size == strlen(kind) && memcmp(at, kind, size) == 0;
+}
+
 /* Both return how many bytes they have used: the rest is the beginning of a message. */
 static size_t lines(Connection *c, char *from, size_t size, int64_t moment) {
     char *at = from, *end = from + size, *newline;
@@ -64,7 +69,12 @@ static size_t lines(Connection *c, char *from, size_t size, int64_t moment) {
         if (option.wire == NDJSON) {
             if (length) message(c, at, length, moment);
         } else if (length > 5 && memcmp(at, "data:", 5) == 0) {
-            message(c, at + 5, length - 5, moment); /* our contestants' events have one data line */
+            if (!option.only || c->of_kind) /* our contestants' events have one data line */
+                message(c, at + 5, length - 5, moment);
+        } else if (length > 6 && memcmp(at, "event:", 6) == 0) {
+            c->of_kind = option.only && is_kind(at + 6, length - 6, option.only);
+        } else if (!length) {
+            c->of_kind = false; /* the next block has a kind of its own */
         }
         at = newline + 1;
     }

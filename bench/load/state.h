@@ -11,13 +11,16 @@
 #include <string.h>
 #include <time.h>
 
-enum { RECEIVE = 1 << 18, ROOM = 1 << 23 };
+enum { RECEIVE = 1 << 18, ROOM = 1 << 23, ID = 64 };
 typedef enum { SSE, NDJSON, WEBSOCKET } Wire;
 typedef enum { SIZE, SIZE_END, DATA, DATA_END, TRAILER, CLOSED } Chunk;
 
 typedef struct {
     int fd;
     bool open, asked, headers_done, chunked, upgraded, ended, paused, broken;
+    bool following;       /* --then: the second request is out */
+    bool of_kind;         /* --only: this block is of the kind that is read */
+    char id[ID];          /* --then: from the first answer */
     Chunk chunk;
     uint64_t left;        /* bytes of this chunk, or of a Content-Length body */
     bool sized;           /* Content-Length */
@@ -28,7 +31,7 @@ typedef struct {
 } Connection;
 
 static struct {
-    const char *host, *frame, *event, *terminal;
+    const char *host, *frame, *event, *terminal, *then, *field, *only;
     int port;
     long connections, burst, repeat;
     uint64_t events, stop_after;

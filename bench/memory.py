@@ -73,7 +73,7 @@ def ask(options: Options) -> Table:
             if contestant.why(level.kind):
                 continue
             with serving(contestant.command, folder / str(number)) as server:
-                given = level.of(contestant.share if level.kind == "stopped reader" else 1.0)
+                given = level.of(contestant.share(level.kind))
                 yield level.name, measure(contestant, server, given)
 
     rows = contest(

@@ -140,7 +140,7 @@ def measure(contestant: Contestant, server: Server, level: Level) -> Figures:
         server.folder,
         connections=level.streams,
         events=level.count,
-        timeout=90,
+        timeout=180,
         stamps=True,
         spread=SPREAD,
         gate=True,

@@ -1,15 +1,17 @@
 """The contestants that stream over HTTP: how each is started, and how a stream is asked for."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bench import node
-from bench.client import Asked, get, post, websocket
-from bench.machine import peers_python, python
+from bench.client import Asked, Then, get, post, websocket
+from bench.machine import gradio_python, peers_python, python
 from bench.programs import built
 
 NO_PEERS = "the peers' environment is not installed (make bench does)"
+NO_GRADIO = "Gradio's environment is not installed (make bench does)"
+GRADIO, GRADIO_CALL = "Gradio's queue", "/gradio_api/call/stream"
 
 
 @dataclass(frozen=True)
@@ -51,11 +53,13 @@ def _asks(wire: str) -> Callable[[int, float], Asked]:
     return ask
 
 
-def uvicorn(module: str) -> Callable[[int, Path], list[str]]:
+def uvicorn(
+    module: str, interpreter: Callable[[], Path | None] = peers_python
+) -> Callable[[int, Path], list[str]]:
     """A peer's application on uvicorn with uvloop and httptools."""
 
     def command(port: int, folder: Path) -> list[str]:
-        words = [str(peers_python()), "-m", "uvicorn", f"bench.contestants.{module}:app"]
+        words = [str(interpreter()), "-m", "uvicorn", f"bench.contestants.{module}:app"]
         words += ["--port", str(port), "--loop", "uvloop", "--http", "httptools"]
         words += ["--ws", "websockets-sansio"]
         return [*words, "--no-access-log", "--log-level", "warning", "--backlog", "4096"]
@@ -69,6 +73,14 @@ def _socket(count: int, rate: float) -> Asked:
 
 def _get(count: int, rate: float) -> Asked:
     return get(f"/stream?count={count}&rate={rate:g}")
+
+
+def _gradio(count: int, rate: float) -> Asked:
+    """Its simple interface: one request joins the queue, another one follows what comes of it. At
+    the end it tells the last value once more, as "complete"."""
+    joined = post(GRADIO_CALL, {"data": [count, rate]}, "application/json", "sse")
+    followed = get(GRADIO_CALL + "/{id}")
+    return replace(joined, then=Then("event_id", followed.request), only="generating")
 
 
 def contestants() -> list[Contestant]:
@@ -89,6 +101,13 @@ def contestants() -> list[Contestant]:
             "Starlette, blocks by hand", uvicorn("starlette_app"), _get, scale=2, missing=absent
         ),
         Contestant(
+            GRADIO,
+            uvicorn("gradio_app", gradio_python),
+            _gradio,
+            scale=0.05,
+            missing=None if gradio_python() else NO_GRADIO,
+        ),
+        Contestant(
             "node http",
             lambda port, _: node.command("node_server.js", str(port)),
             _get,
@@ -106,7 +125,11 @@ def contestants() -> list[Contestant]:
             missing=node.no_packages(),
         ),
     ]
-    limits = [
+    return [*ours, *peers, *_limits()]
+
+
+def _limits() -> list[Contestant]:
+    return [
         Contestant(
             "limit: bare uvloop protocol",
             lambda port, _: [python(), "-m", "bench.contestants.uvloop_server", str(port)],
@@ -123,4 +146,3 @@ def contestants() -> list[Contestant]:
             ready=True,
         ),
     ]
-    return [*ours, *peers, *limits]

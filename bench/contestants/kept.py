@@ -1,8 +1,9 @@
 """The contestants of question 8: how a stream that carries nothing is opened, how idle runs are
 made, and what a stopped reader reads."""
 
+import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bench.client import Asked, get, post, websocket
@@ -33,8 +34,15 @@ class Kept:
     unfit: tuple[tuple[str, str], ...]
     kind: str = "peer"
     missing: str | None = None
-    share: float = 1.0
-    """Which part of a level's stopped readers it is given, where it is very much slower."""
+    shares: tuple[tuple[str, float], ...] = ()
+    """Which part of a level it is given, by kind, where it cannot take all."""
+
+    idle: Callable[[Server], object] = lambda server: fans.start(server, count=1, gate="never")
+    """Starts a run that waits for ever."""
+
+    def share(self, kind: str) -> float:
+        """Which part of a level it is given."""
+        return dict(self.shares).get(kind, 1.0)
 
     def why(self, kind: str) -> str | None:
         """Why this cannot be asked, or None."""
@@ -43,7 +51,7 @@ class Kept:
     def idle_runs(self, server: Server, number: int) -> None:
         """Start runs that wait for ever, and leave them alone."""
         for _ in range(number):
-            fans.start(server, count=1, gate="never")
+            self.idle(server)
 
 
 def _millstream(wire: str) -> Callable[[Server, str], Asked]:
@@ -85,6 +93,25 @@ def _peer(contestant: http.Contestant) -> Callable[[Server, str], Asked]:
     return lambda server, kind: contestant.ask(MANY, rates[kind])
 
 
+def _stream(contestant: http.Contestant) -> Kept:
+    c = contestant
+    kept = Kept(c.name, c.command, _peer(c), (("idle run", NO_RUNS),), c.kind, c.missing)
+    if c.name != http.GRADIO:
+        return kept
+    # It forgets the oldest of more than 2,000 streams, and keeps all that is not read.
+    fewer = (("idle stream", 0.3), ("stopped reader", 0.06))
+    return replace(kept, unfit=(), idle=_join, shares=fewer)
+
+
+def _join(server: Server) -> None:
+    """A run in Gradio's queue that nobody follows."""
+    body = json.dumps({"data": [1, NEVER]}).encode()
+    sent = {"content-type": "application/json"}
+    status, _, said = fans.call(server.port, "POST", http.GRADIO_CALL, body, sent)
+    if status != 200:
+        raise Broken(f"a run did not start: {status} {said[:300]!r}")
+
+
 def _nchan(server: Server, kind: str) -> Asked:
     if kind == "stopped reader":
         run = fans.Run(LOGGED, 0.0, "log")
@@ -94,21 +121,21 @@ def _nchan(server: Server, kind: str) -> Asked:
 
 def kept() -> list[Kept]:
     """All of them, in the order of the table."""
-    no_runs = (("idle run", NO_RUNS),)
-    one = (*no_runs, ("running run", ONE_CHANNEL))
+    one = (("idle run", NO_RUNS), ("running run", ONE_CHANNEL))
     ours = [
         Kept(f"Millstream {label}, {store}", http.millstream(store), _millstream(wire), (), "ours")
         for store in ("memory", "SQLite")
         for wire, label in (("sse", "SSE"), ("websocket", "WebSocket"))
     ]
-    streams = [
-        Kept(c.name, c.command, _peer(c), no_runs, c.kind, c.missing)
-        for c in http.contestants()
-        if c.kind != "ours" and not c.ready
-    ]
+    streams = [_stream(c) for c in http.contestants() if c.kind != "ours" and not c.ready]
     held = [
         Kept(
-            "nginx with nchan", nginx.with_nchan, _nchan, one, missing=nginx.no_nchan(), share=0.3
+            "nginx with nchan",
+            nginx.with_nchan,
+            _nchan,
+            one,
+            missing=nginx.no_nchan(),
+            shares=(("stopped reader", 0.3),),
         ),
         Kept(
             "Pushpin",

@@ -17,13 +17,14 @@ from bench.server import Broken, tree
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench import catchup, fanout, memory, shortruns, steady
+from bench import catchup, fanout, memory, shortruns, steady, streams
 from tests.bench.test_bench_runs import Blocks, event
 
 needs_cc = pytest.mark.skipif(compiler() is None, reason="the load client is C: needs cc")
 pytestmark = [needs_cc, pytest.mark.skipif(sys.platform != "linux", reason="epoll, /proc")]
 
 ASKED = {
+    "1, in two requests": (streams.ask, ("Gradio's queue",)),
     "2": (steady.ask, ("Millstream SSE, memory",)),
     "2, highest": (steady.ask_highest, ("limit: bare uvloop",)),
     "3": (fanout.ask, ("Millstream SSE, memory", "nchan")),

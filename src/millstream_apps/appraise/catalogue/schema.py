@@ -20,7 +20,8 @@ from sqlalchemy import (
 )
 
 from millstream_apps.appraise.recognition import Compact
-from millstream_apps.appraise.recognition.index import ENTRY, compact, decode_frame
+from millstream_apps.appraise.recognition.index import compact, decode_frame
+from millstream_apps.appraise.recognition.inverted import ENTRY
 from millstream_apps.appraise.recognition.whole import CHANNELS, HARMONICS, RINGS, Whole
 
 FEATURES = 1  # raised when recognition finds other features: kept ones are then made again

@@ -109,9 +109,13 @@ class Words:
         order = np.take_along_axis(-likeness, some, axis=1).argsort(axis=1, kind="stable")
         return np.take_along_axis(some, order, axis=1).astype(np.int32)
 
-    def signatures(self, descriptors: Floats, words: NDArray[np.int32]) -> NDArray[np.uint64]:
-        """64 bits for each descriptor, seen from the word beside it: (n,)."""
-        bits = (descriptors @ self.projection) > self.medians[words]
+    def projected(self, descriptors: Floats) -> Floats:
+        """What bits are taken from, whatever the word: (n, BITS)."""
+        return descriptors @ self.projection
+
+    def signatures(self, projected: Floats, words: NDArray[np.int32]) -> NDArray[np.uint64]:
+        """64 bits for each projected descriptor, seen from the word beside it: (n,)."""
+        bits = projected > self.medians[words]
         return np.packbits(bits, axis=1).view(np.uint64).ravel()
 
 

@@ -1,9 +1,9 @@
 """The index: thousands of references in memory, and which of them a photo might show.
 
 Two ways lead to a reference. The pin as a whole (`whole`), compared with every reference's under
-every turn; and an inverted file over visual words of local features. Each feature of a reference is
-18 bytes: its 64 bits, whose it is, its place, direction and size. A photo's features vote for the
-references that have features like them, under one turn: votes that disagree about it count apart.
+every turn; and an inverted file over the visual words of local features (`inverted`). A photo's
+features vote for the references that have features like them, under one turn: votes that disagree
+about it count apart.
 Knows nothing of databases; whoever fills it brings frames.
 """
 
@@ -17,6 +17,15 @@ from numpy.typing import NDArray
 
 from millstream_apps.appraise.recognition.features import Features, Words, shipped_words
 from millstream_apps.appraise.recognition.frame import NEUTRAL, Frame
+from millstream_apps.appraise.recognition.inverted import (
+    TURNS,
+    Found,
+    Segment,
+    asked,
+    entries_of,
+    looked_up,
+    segment_of,
+)
 from millstream_apps.appraise.recognition.votes import poses, tally
 from millstream_apps.appraise.recognition.whole import (
     Whole,
@@ -29,16 +38,8 @@ from millstream_apps.appraise.recognition.whole import (
     whole_of,
 )
 
-TURNS = 12  # classes of the turn between photo and reference
-NEAR = 20  # bits of 64 that two signatures of one feature may differ in
-PROBES = 3  # words looked up for each feature of a photo
 TALLIED = 6  # times as many slots are looked at for a common pose as are wanted
 NEAR_MASK = np.ones((3, 3), np.uint8)  # beyond it WebP may keep what is not there
-
-ENTRY = np.dtype(
-    [("bits", np.uint64), ("owner", np.int32), ("word", np.uint16), ("angle", np.uint8),
-     ("size", np.uint8), ("x", np.uint8), ("y", np.uint8)]
-)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,41 +66,9 @@ class Hit:
     similarity: NDArray[Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
-    """Local features that look alike: which of the photo's, and the entries of the index."""
-
-    asker: NDArray[np.int64]
-    entries: NDArray[np.void]
-    weight: NDArray[Any]
-    turn: NDArray[np.int64]
-
-
-@dataclass(slots=True)
-class Segment:
-    """Entries in the order of their words; `starts[w]:starts[w + 1]` are word w's. `bits` are
-    theirs, close together.
-    """
-
-    entries: NDArray[np.void]
-    starts: NDArray[np.int64]
-    bits: NDArray[np.uint64]
-
-
 def compact(frame: Frame, words: Words | None = None) -> Compact:
     """What the index keeps of a frame; this is the work of adding a reference (some 40 ms)."""
-    features = frame.features
-    words = words or shipped_words()
-    nearest = (
-        words.nearest(features.descriptors, 1)[:, 0] if len(features) else np.empty(0, np.int32)
-    )
-    entries = np.zeros(len(features), ENTRY)
-    if len(features):
-        entries["bits"] = words.signatures(features.descriptors, nearest)
-        entries["word"] = nearest
-        entries["angle"], entries["size"] = _angle_byte(features), _size_byte(features)
-        places = np.clip(features.points, 0, 255).astype(np.uint8)
-        entries["x"], entries["y"] = places[:, 0], places[:, 1]
+    entries = entries_of(frame.features, words or shipped_words())
     return Compact(entries, whole_of(frame), encode_frame(frame))
 
 
@@ -122,15 +91,6 @@ def decode_frame(thumbnail: bytes) -> Frame:
     return Frame(rgb, mask)
 
 
-def _angle_byte(features: Features) -> NDArray[Any]:
-    return np.floor(features.angles * (256 / 360)).astype(np.int64).astype(np.uint8)
-
-
-def _size_byte(features: Features) -> NDArray[Any]:
-    """16 steps an octave, 0 at half a pixel."""
-    return np.clip(16 * np.log2(np.maximum(features.sizes, 0.5) / 0.5), 0, 255).astype(np.uint8)
-
-
 @dataclass
 class Index:
     """References in memory, for one thread at a time. `version` is its filler's to use."""
@@ -141,6 +101,7 @@ class Index:
     def __post_init__(self) -> None:
         self._names: list[str | None] = []
         self._views: list[str] = []
+        self._searched: dict[str, NDArray[np.bool_]] = {}
         self._thumbnails: list[bytes] = []
         self._uprights: list[NDArray[Any] | None] = []
         self._slots: dict[str, list[int]] = {}
@@ -163,12 +124,13 @@ class Index:
     def nbytes(self) -> int:
         """Bytes of memory that the references take."""
         self.settle()
-        entries = sum(each.entries.nbytes for each in self._segments)
-        return entries + self._harmonics.nbytes + sum(map(len, self._thumbnails))
+        parts = sum(each.nbytes for each in self._segments)
+        return parts + self._harmonics.nbytes + sum(map(len, self._thumbnails))
 
     def add(self, reference: str, views: Iterable[tuple[str, Compact]]) -> None:
         """Add a reference's views, in the place of those that it had."""
         self.remove(reference)
+        self._searched.clear()
         for view, kept in views:
             self._slots.setdefault(reference, []).append(len(self._names))
             self._names.append(reference)
@@ -179,6 +141,7 @@ class Index:
 
     def remove(self, reference: str) -> None:
         """Forget a reference; one that is not there is forgotten already."""
+        self._searched.clear()
         for slot in self._slots.pop(reference, ()):
             self._names[slot] = None
             self._thumbnails[slot] = b""
@@ -220,16 +183,14 @@ class Index:
         self._form_shares = np.concatenate([self._form_shares, form_shares(circles)])
         self._fresh = []
         # A small segment is put together with the next one, so that there are never many.
-        while self._segments and len(self._segments[-1].entries) < 4 * len(fresh):
-            fresh = np.concatenate([self._segments.pop().entries, fresh])
+        while self._segments and len(self._segments[-1]) < 4 * len(fresh):
+            fresh = np.concatenate([self._segments.pop().entries(), fresh])
         alive = np.array([name is not None for name in self._names])
-        fresh = fresh[alive[fresh["owner"]]]
-        fresh = fresh[np.argsort(fresh["word"], kind="stable")]
-        starts = np.searchsorted(fresh["word"], np.arange(len(self.words.centres) + 1))
-        self._segments.append(Segment(fresh, starts, fresh["bits"].copy()))
+        alive = alive[fresh["owner"]]
+        self._segments.append(segment_of(fresh[alive], len(self.words.centres)))
         counts = np.zeros(len(self._names), np.float32)
         for segment in self._segments:
-            counts += np.bincount(segment.entries["owner"], minlength=len(counts))
+            counts += np.bincount(segment.owner, minlength=len(counts))
         self._weights = (1 / np.sqrt(counts + 20)).astype(np.float32)
 
     def like_whole(
@@ -245,7 +206,7 @@ class Index:
         else:
             correlations = likeness(form_of(harmonics), self._harmonics)
             scores = correlations.max(axis=1) / (self._form_shares + 1e-6)
-        scores = np.where(self._searched(view), scores, -1)
+        scores = np.where(self._of_view(view), scores, -1)
         best = np.argsort(-scores, kind="stable")[:most]
         turns = likely_turns(correlations[best])
         found = zip(best, turns, strict=True)
@@ -256,37 +217,40 @@ class Index:
         self.settle()
         if not len(features) or not self._segments:
             return []
-        found = [self._look_up(segment, features) for segment in self._segments]
+        photo = asked(features, self.words)
+        found = [looked_up(segment, photo) for segment in self._segments]
         votes = np.zeros(len(self._names) * TURNS)
         for each in found:
-            places = each.entries["owner"] * TURNS + each.turn
+            places = each.owner * TURNS + each.turn
             votes += np.bincount(places, each.weight, minlength=len(votes))
         votes = votes.reshape(-1, TURNS)
         votes = votes + 0.5 * (np.roll(votes, 1, axis=1) + np.roll(votes, -1, axis=1))
-        scores = np.where(self._searched(view), votes.max(axis=1) * self._weights, 0)
+        scores = np.where(self._of_view(view), votes.max(axis=1) * self._weights, 0)
         best = np.argsort(-scores, kind="stable")[: TALLIED * most]
-        return self._posed(best[scores[best] > 0], found, features)[:most]
+        return self._posed(best[scores[best] > 0], found, features, most)
 
-    def _posed(self, slots: NDArray[np.int64], found: list[Found], features: Features) -> list[Hit]:
-        """The slots with the pairs that agree on their pose, best first."""
-        owners = np.full(len(self._names), -1, np.int64)
-        owners[slots] = np.arange(len(slots))
-        uses = [owners[each.entries["owner"]] >= 0 for each in found]
-        asker = np.concatenate([each.asker[use] for each, use in zip(found, uses, strict=True)])
-        pairs = np.concatenate([each.entries[use] for each, use in zip(found, uses, strict=True)])
-        weight = np.concatenate([each.weight[use] for each, use in zip(found, uses, strict=True)])
-        here = np.stack([pairs["x"], pairs["y"]], axis=1).astype(np.float64) + 0.5
+    def _posed(
+        self, slots: NDArray[np.int64], found: list[Found], features: Features, most: int
+    ) -> list[Hit]:
+        """At most so many of the slots, with the pairs that agree on their pose, best first."""
+        rank = np.full(len(self._names), -1, np.int32)
+        rank[slots] = np.arange(len(slots))
+        parts = [_pairs_of(each, rank) for each in found]
+        owner, asker, weight, here, angle, size = (
+            np.concatenate(part) for part in zip(*parts, strict=True)
+        )
+        here = here.astype(np.float64) + 0.5
         there = features.points[asker]
-        turn = (features.angles[asker] - pairs["angle"] * (360 / 256)) % 360
-        octave = np.log2(np.maximum(features.sizes[asker], 0.5) / 0.5) - pairs["size"] / 16
-        posed = poses(owners[pairs["owner"]], here, there, turn, octave)
+        turn = (features.angles[asker] - angle * (360 / 256)) % 360
+        octave = np.log2(np.maximum(features.sizes[asker], 0.5) / 0.5) - size / 16
+        posed = poses(owner, here, there, turn, octave)
         votes, chosen = tally(posed, weight, len(slots))
         votes *= self._weights[slots]
         members = np.flatnonzero(chosen)
         members = members[np.argsort(posed.owner[members], kind="stable")]
         starts = np.searchsorted(posed.owner[members], np.arange(len(slots) + 1))
         hits = []
-        for at in np.argsort(-votes, kind="stable"):
+        for at in np.argsort(-votes, kind="stable")[:most]:
             own = members[starts[at] : starts[at + 1]]
             pin = posed.similarity(own)
             hits.append(
@@ -294,31 +258,22 @@ class Index:
             )
         return hits
 
-    def _searched(self, view: str) -> NDArray[np.bool_]:
-        pairs = zip(self._names, self._views, strict=True)
-        return np.array([name is not None and each == view for name, each in pairs], bool)
+    def _of_view(self, view: str) -> NDArray[np.bool_]:
+        """Which slots are searched for a view; kept until a reference is added or removed."""
+        if view not in self._searched:
+            pairs = zip(self._names, self._views, strict=True)
+            alive = [name is not None and each == view for name, each in pairs]
+            self._searched[view] = np.array(alive, bool)
+        return self._searched[view]
 
-    def _look_up(self, segment: Segment, features: Features) -> Found:
-        words = self.words.nearest(features.descriptors, PROBES)
-        angles, total = _angle_byte(features), max(len(segment.entries), 1)
-        askers, entries, weights = [], [], []
-        for probe in range(PROBES):
-            word = words[:, probe]
-            bits = self.words.signatures(features.descriptors, word)
-            first, lengths = segment.starts[word], np.diff(segment.starts)[word]
-            asker = np.repeat(np.arange(len(features)), lengths)
-            at = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-            at += np.repeat(first, lengths)
-            apart = np.bitwise_count(segment.bits[at] ^ bits[asker])
-            near = np.flatnonzero(apart <= NEAR)
-            asker = asker[near]
-            rarity = np.log(total / np.maximum(lengths, 1)) ** 2
-            askers.append(asker)
-            entries.append(segment.entries[at[near]])
-            weights.append(rarity[asker] * np.exp(-((apart[near] / 12.0) ** 2)))
-        asker, found = np.concatenate(askers), np.concatenate(entries)
-        turn = (angles[asker].astype(np.int64) - found["angle"]) % 256 * TURNS // 256
-        return Found(asker, found, np.concatenate(weights), turn)
+
+def _pairs_of(found: Found, rank: NDArray[np.int32]) -> tuple[NDArray[Any], ...]:
+    """What is found of the slots that have a rank: rank, asker, weight, place, angle and size."""
+    owner = rank[found.owner]
+    use = np.flatnonzero(owner >= 0)
+    at, kept = found.at[use], found.segment
+    return (owner[use].astype(np.int64), found.asker[use], found.weight[use], kept.place[at],
+            kept.angle[at], kept.size[at])  # fmt: skip
 
 
 def _owned(fresh: list[Compact], first: int) -> NDArray[np.void]:

@@ -58,6 +58,31 @@ def test_what_a_camera_can_see_is_plausible_and_its_mirror_is_not(
     assert not align.plausible(homography @ mirror)
 
 
+@given(st.lists(st.floats(-2, 2), min_size=8, max_size=8))
+def test_what_is_plausible_follows_from_where_the_corners_lie(numbers: list[float]) -> None:
+    numbers[6:] = [each / (4 * SIDE) for each in numbers[6:]]
+    homography = np.array([*numbers, 1.0]).reshape(3, 3)
+    square = np.array([[[0, 0], [SIDE, 0], [SIDE, SIDE], [0, SIDE]]], np.float64)
+    there = cv2.perspectiveTransform(square, homography)[0]
+    assert np.allclose(align.corners(homography), there)
+    sides = np.linalg.norm(there - np.roll(there, 1, axis=0), axis=1)
+    assert np.isclose(align.side_in_photo(homography), sides.mean())
+    if align.plausible(homography):
+        assert align.SMALLEST < sides.mean() / SIDE < align.LARGEST
+        assert cv2.isContourConvex(there.astype(np.float32))
+        assert align.turn_and_tilt(homography)[1] < np.degrees(np.arccos(align.FLATTEST)) + 0.1
+
+
+@given(tilts, st.floats(0, 6))
+def test_a_view_is_plausible_down_to_the_flattest(tilt: float, towards: float) -> None:
+    flat = np.diag([1.0, np.cos(np.radians(80 * tilt / 50)), 1.0])
+    cosine, sine = np.cos(towards), np.sin(towards)
+    turned = np.array([[cosine, -sine, 0], [sine, cosine, 0], [0, 0, 1.0]])
+    seen = turned @ flat @ turned.T
+    assume(abs(flat[1, 1] - align.FLATTEST) > 1e-6)
+    assert align.plausible(seen) == (flat[1, 1] > align.FLATTEST)
+
+
 def frame(number: int) -> Frame:
     picture = front(number)
     return frame_of(Picture(picture[..., :3].copy(), picture[..., 3].copy()))

@@ -105,33 +105,63 @@ def from_whole(frame_upright: Matrix, photo_upright: Matrix, turn: float) -> Mat
 
 def corners(homography: Matrix) -> Matrix:
     """The frame's corners in the photo, (4, 2), clockwise from its upper left one."""
-    square = np.array([[[0, 0], [SIDE, 0], [SIDE, SIDE], [0, SIDE]]], np.float64)
-    return cv2.perspectiveTransform(square, homography)[0]
+    return np.array(_corners(homography))
+
+
+def _corners(homography: Matrix) -> list[tuple[float, float]]:
+    """As `corners`, in plain numbers: for four points arrays cost more than they save."""
+    a, b, c, d, e, f, g, h, i = homography.ravel().tolist()
+    found = []
+    for x, y in _SQUARE:
+        depth = g * x + h * y + i
+        away = 1 / depth if abs(depth) > _TINY else 0.0
+        found.append(((a * x + b * y + c) * away, (d * x + e * y + f) * away))
+    return found
+
+
+_SQUARE = ((0, 0), (SIDE, 0), (SIDE, SIDE), (0, SIDE))
+_TINY = 1e-12
 
 
 def side_in_photo(homography: Matrix) -> float:
     """The mean length of the frame's sides in the photo, in pixels."""
-    found = corners(homography)
-    return float(np.linalg.norm(found - np.roll(found, 1, axis=0), axis=1).mean())
+    one, two, three, four = _corners(homography)
+    sides = ((one, two), (two, three), (three, four), (four, one))
+    return sum(math.dist(here, there) for here, there in sides) / 4
 
 
 def plausible(homography: Matrix) -> bool:
     """Whether a camera could see a flat frame so: from before, not too small, not too flat."""
     if not np.isfinite(homography).all():
         return False
-    depth = np.array([[0, 0, 1], [SIDE, 0, 1], [SIDE, SIDE, 1], [0, SIDE, 1]]) @ homography[2]
-    if depth.min() <= 0.2 * depth.max():
+    g, h, i = homography[2].tolist()
+    depth = [g * x + h * y + i for x, y in _SQUARE]
+    if min(depth) <= 0.2 * max(depth):
         return False
-    found = corners(homography)
-    edges = np.roll(found, -1, axis=0) - found
-    after = np.roll(edges, -1, axis=0)
-    turns = edges[:, 0] * after[:, 1] - edges[:, 1] * after[:, 0]
-    if turns.min() <= 0:  # mirrored, or not convex
+    if not _is_convex(_corners(homography)):
         return False
     if not SMALLEST < side_in_photo(homography) / SIDE < LARGEST:
         return False
-    ways = np.linalg.svd(_local(homography), compute_uv=False)
-    return bool(ways[1] / ways[0] > FLATTEST)
+    return _flatness(_local(homography)) > FLATTEST / (1 + FLATTEST**2)
+
+
+def _is_convex(found: list[tuple[float, float]]) -> bool:
+    """Whether a way round four corners turns right at each; where it does not, they are mirrored,
+    or cross.
+    """
+    for at in range(4):
+        (x, y), (u, v), (p, q) = found[at - 2], found[at - 1], found[at]
+        if (u - x) * (q - v) - (v - y) * (p - u) <= 0:
+            return False
+    return True
+
+
+def _flatness(local: Matrix) -> float:
+    """r / (1 + r^2) of the ratio r of a matrix's singular values, smaller to greater: their product
+    is its determinant, and the sum of their squares that of its entries.
+    """
+    (a, b), (c, d) = local.tolist()
+    return abs(a * d - b * c) / max(a * a + b * b + c * c + d * d, _TINY)
 
 
 def _local(homography: Matrix) -> Matrix:
@@ -154,7 +184,7 @@ def laid(photo: Levels, homography: Matrix, side: int = FINE) -> NDArray[Any]:
     """The photo seen in the frame, (side, side, 3) of 0-255, from the level that shows as much."""
     to_photo = homography @ np.diag([SIDE / side, SIDE / side, 1.0])
     shrink = side_in_photo(homography) / side
-    level = int(np.clip(math.floor(math.log2(max(shrink, 1e-3)) + 0.4), 0, len(photo) - 1))
+    level = min(max(math.floor(math.log2(max(shrink, 1e-3)) + 0.4), 0), len(photo) - 1)
     source = photo[level]
     if level:
         across = source.shape[1] / photo[0].shape[1]

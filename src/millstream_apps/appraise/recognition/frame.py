@@ -17,6 +17,7 @@ SIDE = 256  # pixels of the frame
 MARGIN = 0.06  # of the frame, kept free around the pin
 NEUTRAL = 128  # what lies around the pin
 MOST = 260  # features of one frame
+Back = tuple[float, float, float]  # scale, x, y: from a cut's pixels to those of its picture
 
 
 @dataclass(frozen=True)
@@ -47,8 +48,8 @@ def frame_of(picture: Picture) -> Frame:
     return cut(picture.rgb, mask)[0]
 
 
-def cut(rgb: Rgb, mask: Grey | None) -> tuple[Frame, tuple[float, float, float]]:
-    """A square cut around the mask as a Frame, and (scale, x, y) back to the picture's pixels."""
+def cut(rgb: Rgb, mask: Grey | None) -> tuple[Frame, Back]:
+    """A square cut around the mask as a Frame, and the way back to the picture's pixels."""
     height, width = rgb.shape[:2]
     x, y, w, h = (0, 0, width, height) if mask is None else cv2.boundingRect(mask)
     side = max(w, h) / (1 - 2 * MARGIN)

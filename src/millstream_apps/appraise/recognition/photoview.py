@@ -14,6 +14,7 @@ from millstream_apps.appraise.recognition.whole import Whole, whole_of
 
 SCENE_SIDE = 480  # pixels of the longer side at which features of the whole photo are looked for
 SCENE_MOST = 350
+Cut = tuple[frame.Frame, frame.Back]
 LEAST_CONTRAST = 4.0  # grey levels: a photo with less shows nothing
 
 
@@ -45,9 +46,10 @@ class View:
 def look(picture: Picture) -> View:
     """Find what recognition needs. A transparent background is believed, others are looked for."""
     rgb, masks = picture.rgb, masks_of(picture)
-    wholes = (_whole(rgb, mask) for mask in masks)
+    cuts = [frame.cut(rgb, mask) for mask in masks]
+    wholes = (_whole(*cut) for cut in cuts)
     found = tuple(each for each in wholes if each is not None)
-    return View(levels(rgb), masks, _features(rgb, masks[-1] if masks else None), found)
+    return View(levels(rgb), masks, _features(rgb, cuts[-1] if cuts else None), found)
 
 
 def masks_of(picture: Picture) -> tuple[Grey, ...]:
@@ -59,21 +61,21 @@ def masks_of(picture: Picture) -> tuple[Grey, ...]:
     return found if even is None else (even,)
 
 
-def _features(rgb: Rgb, mask: Grey | None) -> Features:
+def _features(rgb: Rgb, cut: Cut | None) -> Features:
     """Of the whole photo, and of the pin cut out and laid on grey as references are."""
     scale = min(SCENE_SIDE / max(rgb.shape[:2]), 1.0)
     size = max(round(rgb.shape[1] * scale), 1), max(round(rgb.shape[0] * scale), 1)
     small = cv2.resize(rgb, size, interpolation=cv2.INTER_AREA)
     scene = features.find(small, SCENE_MOST).moved(1 / scale, 0.5 / scale - 0.5, 0.5 / scale - 0.5)
-    if mask is None:
+    if cut is None:
         return scene
-    cutting, (factor, x, y) = frame.cut(rgb, mask)
+    cutting, (factor, x, y) = cut
     return features.find(cutting.rgb, frame.MOST).moved(factor, x, y).joined(scene)
 
 
-def _whole(rgb: Rgb, mask: Grey) -> Whole | None:
+def _whole(cutting: frame.Frame, back: frame.Back) -> Whole | None:
     """Read from a cut around the pin, and told in the photo's pixels."""
-    cutting, (factor, x, y) = frame.cut(rgb, mask)
+    factor, x, y = back
     found = whole_of(cutting)
     if found is None:
         return None

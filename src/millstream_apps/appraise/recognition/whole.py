@@ -8,6 +8,7 @@ that have few local features; it needs the pin to be told from its background.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import cv2
@@ -139,12 +140,16 @@ def likeness(pin: NDArray[np.complex64], many: NDArray[np.complex64]) -> NDArray
     (n, ANGLES) of -1 to 1; column k is the turn by 2 pi k / ANGLES from each one's plane to the
     pin's.
     """
-    # one product a harmonic, straight through memory
-    spectrum = np.matmul(many, pin.T.conj()[:, :, None])[:, :, 0].T.conj()
-    full = np.zeros((len(spectrum), ANGLES // 2 + 1), np.complex64)
-    full[:, :HARMONICS] = spectrum
-    full[:, 1:] /= 2  # each stands for itself and for its mirror
-    return np.fft.irfft(full, n=ANGLES, axis=1) * ANGLES
+    # one product a harmonic, straight through memory; then all turns of all of them in another
+    spectrum = np.matmul(many, pin.T.conj()[:, :, None])[:, :, 0]
+    return np.concatenate([spectrum.real, spectrum.imag]).T @ _turned()
+
+
+@cache
+def _turned() -> NDArray[Any]:
+    """(2 HARMONICS, ANGLES): what each harmonic's real and imaginary part adds at each turn."""
+    phase = 2 * np.pi / ANGLES * np.outer(np.arange(HARMONICS), np.arange(ANGLES))
+    return np.concatenate([np.cos(phase), np.sin(phase)]).astype(np.float32)
 
 
 def likely_turns(correlations: NDArray[Any]) -> list[tuple[float, ...]]:

@@ -14,6 +14,7 @@ from millstream_apps.appraise.recognition import (
     Match,
     PhotoError,
     compact_of,
+    guesses,
     identify,
     rectified,
 )
@@ -83,6 +84,31 @@ def test_geometry_lays_the_pin_straight(index: Index) -> None:
     _, likeness, turns = alone.like_whole(whole.harmonics, 1, "front")[0]
     assert likeness > 0.6
     assert min(turns[0], 2 * np.pi - turns[0]) < 0.2
+
+
+@pytest.mark.parametrize("number", [KNOWN[0], KNOWN[4], UNKNOWN[0]])
+def test_no_answer_depends_on_which_guesses_come_first(
+    number: int, index: Index, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photo = photograph(front(number), 40 + number, SMALL_USUAL)
+    told = identify(photo, index=index)
+    for way in ("BY_WHOLE", "BY_FORM", "BY_PARTS"):
+        monkeypatch.setattr(guesses, way, (0, getattr(guesses, way)[1]))
+    alone = identify(photo, index=index)
+    assert isinstance(alone, Match) == isinstance(told, Match) == (number in KNOWN)
+    if isinstance(told, Match) and isinstance(alone, Match):
+        assert (told.reference, told.geometry) == (alone.reference, alone.geometry)
+    elif isinstance(told, Abstention) and isinstance(alone, Abstention):
+        assert told.reason == alone.reason
+
+
+def test_once_one_is_likely_only_what_looks_as_good_is_laid_on() -> None:
+    photo = photograph(front(2), 8, SMALL_EASY)
+    settled = identify(photo, index=index_of(*KNOWN))
+    assert [each.reference for each in settled.candidates] == ["pin-2"]
+    unsettled = identify(photo, index=index_of(*(each for each in KNOWN if each != 2)))
+    assert isinstance(unsettled, Abstention)
+    assert len(unsettled.candidates) > 1
 
 
 def test_twins_are_close_candidates() -> None:

@@ -30,6 +30,7 @@ Plane = NDArray[Any]  # of float32
 
 CELLS = 8  # to a side, in which likeness is judged apart
 TOGETHER = np.ones((1, 3), np.float32)  # adds a picture's channels
+AROUND = cv2.getGaussianKernel(15, 1.6, cv2.CV_32F)  # over which gradients are taken together
 NAMES = ("structure", "found", "worst", "correlation", "colour", "outline", "overlap", "points",
          "drawing")  # fmt: skip
 
@@ -80,7 +81,7 @@ class Overlay:
     @cached_property
     def agreement(self) -> Agreement:
         """Of the edges at each pixel, whatever their colours."""
-        return _edges_agree(self.frame, self.photo, self.weight)
+        return _edges_agree(_Edges(self.frame), _Edges(self.photo), self.weight)
 
 
 def overlay(frame: Frame, photo: Levels, placement: Placement, masks: Sequence[Grey]) -> Overlay:
@@ -115,15 +116,18 @@ def measures(over: Overlay) -> dict[str, float]:
     }
 
 
-def quick_structure(frame: Frame, photo: Levels, homography: Matrix) -> float:
-    """The structure alone, at half the pixels: cheap enough for many candidates."""
-    side = FINE // 2
-    theirs = reduced(frame.rgb, side).astype(np.float32)
-    ours = laid(photo, homography, side)
-    weight = (cv2.resize(frame.mask, (side, side), interpolation=cv2.INTER_AREA) > 127).astype(
-        np.float32
-    )
-    return _edges_agree(theirs, ours, weight).mean
+class Rough:
+    """A frame's edges at half the pixels, made once: cheap enough for many candidates."""
+
+    def __init__(self, frame: Frame) -> None:
+        self._edges = _Edges(reduced(frame.rgb, FINE // 2).astype(np.float32))
+        inside = cv2.resize(frame.mask, (FINE // 2, FINE // 2), interpolation=cv2.INTER_AREA)
+        self._weight = (inside > 127).astype(np.float32)
+
+    def structure(self, photo: Levels, homography: Matrix) -> float:
+        """The structure alone, of the photo laid over the frame."""
+        ours = _Edges(laid(photo, homography, FINE // 2))
+        return _edges_agree(self._edges, ours, self._weight).mean
 
 
 def lab(rgb: Plane) -> Plane:
@@ -158,10 +162,11 @@ def _overlap(inside: Plane, mask: Grey, homography: Matrix) -> float:
 
 def tensor(picture: Plane) -> tuple[Plane, Plane, Plane]:
     """The structure of the colours' gradients (Di Zenzo, 1986): xx, yy, xy."""
-    dx = cv2.Scharr(picture, cv2.CV_32F, 1, 0) / 32
-    dy = cv2.Scharr(picture, cv2.CV_32F, 0, 1) / 32
-    parts = (cv2.transform(part, TOGETHER) for part in (dx * dx, dy * dy, dx * dy))
-    xx, yy, xy = (cv2.GaussianBlur(part, (0, 0), 1.6) for part in parts)
+    dx = cv2.Scharr(picture, cv2.CV_32F, 1, 0, scale=1 / 32)
+    dy = cv2.Scharr(picture, cv2.CV_32F, 0, 1, scale=1 / 32)
+    pairs = ((dx, dx), (dy, dy), (dx, dy))
+    parts = (cv2.transform(cv2.multiply(one, other), TOGETHER) for one, other in pairs)
+    xx, yy, xy = (cv2.sepFilter2D(part, cv2.CV_32F, AROUND, AROUND) for part in parts)
     return xx, yy, xy
 
 
@@ -171,10 +176,17 @@ def strong(energy: NDArray[Any]) -> float:
     return float(np.partition(energy, at)[at]) if energy.size else 1.0
 
 
-def _edges_agree(frame: Plane, photo: Plane, weight: Plane) -> Agreement:
-    theirs, ours = tensor(frame), tensor(photo)
-    a, b = (np.sqrt(t[0] ** 2 + t[1] ** 2 + 2 * t[2] ** 2) for t in (theirs, ours))
-    inner = theirs[0] * ours[0] + theirs[1] * ours[1] + 2 * theirs[2] * ours[2]
+class _Edges:
+    """A picture's gradients, and how strong they are at each pixel."""
+
+    def __init__(self, picture: Plane) -> None:
+        self.xx, self.yy, self.xy = tensor(picture)
+        self.energy = np.sqrt(self.xx**2 + self.yy**2 + 2 * self.xy**2)
+
+
+def _edges_agree(theirs: _Edges, ours: _Edges, weight: Plane) -> Agreement:
+    a, b = theirs.energy, ours.energy
+    inner = theirs.xx * ours.xx + theirs.yy * ours.yy + 2 * theirs.xy * ours.xy
     cosine = inner / np.maximum(a * b, 1e-3)
     own, seen = _relative(a, weight), _relative(b, weight)
     balance = (2 * own * seen + 1e-3) / (own**2 + seen**2 + 1e-3)

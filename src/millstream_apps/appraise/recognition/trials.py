@@ -1,47 +1,68 @@
-"""Trials: which references a photo might show, each laid over it and judged.
+"""Trials: references that a photo might show, each laid over it and judged.
 
-Cheap ways bring some forty candidates and first guesses of where they lie; the few that look best
-there are laid on exactly. Says how alike each is; which one it is, is decided elsewhere.
+Cheap ways bring some forty guesses of which and where; the few that look best there are laid on
+exactly, the foremost guesses before the others, until one is alike beyond doubt. Says how alike
+each is; which one it is, is decided elsewhere.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 
 from millstream_apps.appraise.recognition import align, compare
-from millstream_apps.appraise.recognition.align import Placement
+from millstream_apps.appraise.recognition import guesses as first_guesses
+from millstream_apps.appraise.recognition.align import Matrix, Placement
 from millstream_apps.appraise.recognition.calibration import Logistic, shipped
-from millstream_apps.appraise.recognition.compare import Overlay
+from millstream_apps.appraise.recognition.compare import Overlay, Rough
 from millstream_apps.appraise.recognition.frame import Frame
-from millstream_apps.appraise.recognition.index import Hit, Index
+from millstream_apps.appraise.recognition.guesses import Guess, guesses
+from millstream_apps.appraise.recognition.index import Index
 from millstream_apps.appraise.recognition.photoview import View as Seen
 from millstream_apps.appraise.recognition.refine import COARSE, refined
-from millstream_apps.appraise.recognition.whole import Whole, likely_turns, likeness, stacked
 
-BY_WHOLE, BY_FORM, BY_PARTS = 16, 8, 20  # candidates that each way may bring
 NEARED = 8  # candidates whose first guess is made better before they are compared
-JUDGED = 5  # candidates that are laid over the photo exactly
-FIRST = 3  # of them, before the others: these are laid on where none of the first is likely
+JUDGED = 5  # candidates that are laid over the photo exactly, at most
+FIRST = 3  # of the first wave, where none of them is likely
 SAME = 0.03  # of the side: first guesses whose corners are nearer than this are one
 EVEN = (
     0.01  # of structure: the finer placement is taken where the coarse measure sees no difference
 )
 BEHIND = 0.2  # of structure, by which one may look worse than the best one and still be judged
+SETTLED = 0.06  # of it, by which one may look worse than one that is likely, and still be judged
 
 
 @dataclass
 class Trial:
-    """One candidate: its slot, where its frame may lie in the photo, the best judgement so far."""
+    """One candidate: its slot, where its frame may lie in the photo, the best judgement so far.
+
+    `fresh`: first guesses not yet looked at; `start`: the best one of the others, whose structure
+    is the `promise`.
+    """
 
     reference: str
     slot: int
     frame: Frame
-    placements: list[Placement] = field(default_factory=list)
-    outlines: list[align.Matrix] = field(default_factory=list)
+    outlines: list[Matrix] = field(default_factory=list)
+    fresh: list[Matrix] = field(default_factory=list)
+    start: Matrix | None = None
+    is_neared: bool = False
+    is_judged: bool = False
     promise: float = 0.0
     overlay: Overlay | None = None
     log_odds: float = -np.inf
     probability: float = 0.0
+
+    @cached_property
+    def rough(self) -> Rough:
+        """The frame as first guesses are compared with it."""
+        return Rough(self.frame)
+
+    @property
+    def is_likely(self) -> bool:
+        """Whether it is alike enough to be named."""
+        return self.probability >= shipped().accept
 
     def __repr__(self) -> str:
         return f"Trial({self.reference}, promise {self.promise:.2f}, p {self.probability:.3f})"
@@ -49,111 +70,97 @@ class Trial:
 
 def judged(seen: Seen, index: Index, view: str = "front") -> list[Trial]:
     """The most promising references of an index, judged, best first."""
-    found = _candidates(seen, index, view)
+    found: dict[int, Trial] = {}
+    for wave, most in zip(guesses(seen, index, view), (FIRST, JUDGED), strict=True):
+        _place(found, wave, index)
+        _judge_best(list(found.values()), seen, most)
+        if any(trial.is_likely for trial in found.values()):
+            break
+    tried = [trial for trial in found.values() if trial.overlay is not None]
+    return sorted(tried, key=lambda trial: (-trial.log_odds, trial.slot))
+
+
+def of_slot(slot: int, seen: Seen, index: Index) -> Trial:
+    """One given picture of a reference, judged."""
+    trial = _trial(slot, index)
+    found = {slot: trial}
+    _place(found, first_guesses.of_slot(slot, seen, index), index)
+    _sift(trial, seen)
+    judge(trial, seen)
+    return trial
+
+
+def _trial(slot: int, index: Index) -> Trial:
+    return Trial(index.name(slot) or "", slot, index.frame(slot))
+
+
+def _place(found: dict[int, Trial], wave: Iterable[Guess], index: Index) -> None:
+    """Keep the first guesses that a camera could have seen and that are not there yet."""
+    for guess in wave:
+        if guess.slot not in found:
+            found[guess.slot] = _trial(guess.slot, index)
+        trial = found[guess.slot]
+        for homography in guess.starts(index):
+            if align.plausible(homography) and _is_new(trial, homography):
+                trial.outlines.append(align.corners(homography))
+                trial.fresh.append(homography)
+
+
+def _is_new(trial: Trial, homography: Matrix) -> bool:
+    outline, reach = align.corners(homography), SAME * align.side_in_photo(homography)
+    return all(float(np.abs(other - outline).max()) >= reach for other in trial.outlines)
+
+
+def _judge_best(found: list[Trial], seen: Seen, most: int) -> None:
+    """Judge so many that look best; once one is likely, all those that look about as good."""
     for trial in found:
         _sift(trial, seen)
     near = sorted(found, key=_by_promise)[:NEARED]
     for trial in near:
         _near(trial, seen)
     ranked = sorted(near, key=_by_promise)[:JUDGED]
-    best = [trial for trial in ranked if trial.promise > ranked[0].promise - BEHIND]
-    for trial in best[:FIRST]:
+    likely: Trial | None = None
+    for at, trial in enumerate(ranked):
+        least = ranked[0].promise - BEHIND if likely is None else likely.promise - SETTLED
+        if trial.promise <= least or (likely is None and at == most):
+            break
         judge(trial, seen)
-    if all(trial.probability < shipped().accept for trial in best[:FIRST]):
-        for trial in best[FIRST:]:
-            judge(trial, seen)
-    tried = [trial for trial in best if trial.overlay is not None]
-    return sorted(tried, key=lambda trial: (-trial.log_odds, trial.slot))
+        if likely is None and trial.is_likely:
+            likely = trial
 
 
 def _by_promise(trial: Trial) -> tuple[float, int]:
     return -trial.promise, trial.slot
 
 
-def of_slot(slot: int, seen: Seen, index: Index) -> Trial:
-    """One given picture of a reference, judged."""
-    trial = Trial(index.name(slot) or "", slot, index.frame(slot))
-    own = index.whole(slot)
-    for pin in seen.wholes:
-        if own is None:
-            break
-        turns = likely_turns(likeness(pin.harmonics, stacked([own.harmonics])))[0]
-        _place_by_whole(trial, pin, index, turns)
-    _sift(trial, seen)
-    judge(trial, seen)
-    return trial
-
-
-def _candidates(seen: Seen, index: Index, view: str) -> list[Trial]:
-    found: dict[int, Trial] = {}
-    for at, pin in enumerate(seen.wholes):
-        alike = index.like_whole(pin.harmonics, BY_WHOLE if at == 0 else BY_FORM, view)
-        if at == 0:
-            alike += index.like_whole(pin.harmonics, BY_FORM, view, in_colour=False)
-        for slot, _, turns in alike:
-            _place_by_whole(_trial(found, slot, index), pin, index, turns)
-    for hit in index.like_parts(seen.features, BY_PARTS, view):
-        _place_by_parts(_trial(found, hit.slot, index), hit)
-    return list(found.values())
-
-
-def _trial(found: dict[int, Trial], slot: int, index: Index) -> Trial:
-    if slot not in found:
-        found[slot] = Trial(index.name(slot) or "", slot, index.frame(slot))
-    return found[slot]
-
-
-def _place_by_whole(trial: Trial, pin: Whole, index: Index, turns: tuple[float, ...]) -> None:
-    upright = index.upright(trial.slot)
-    if upright is None:
-        return
-    for turn in turns:
-        _place(trial, align.from_whole(upright, pin.upright, turn))
-
-
-def _place_by_parts(trial: Trial, hit: Hit) -> None:
-    placement = align.from_points(hit.here, hit.there)
-    _place(trial, hit.similarity if placement is None else placement.homography)
-
-
-def _place(trial: Trial, homography: align.Matrix) -> None:
-    """Keep a first guess that a camera could have seen and that is not there yet."""
-    if not align.plausible(homography):
-        return
-    outline = align.corners(homography)
-    reach = SAME * align.side_in_photo(homography)
-    for other in trial.outlines:
-        if float(np.abs(other - outline).max()) < reach:
-            return
-    trial.outlines.append(outline)
-    trial.placements.append(Placement(homography))
-
-
 def _sift(trial: Trial, seen: Seen) -> None:
-    """Put the likeliest first guess first, and keep how alike the pictures are there."""
-    scores = [
-        compare.quick_structure(trial.frame, seen.levels, placement.homography)
-        for placement in trial.placements
-    ]
-    order = sorted(range(len(scores)), key=lambda at: -scores[at])
-    trial.placements = [trial.placements[at] for at in order]
-    trial.promise = max(scores, default=0.0)
+    """Find the likeliest first guess, and how alike the pictures are there."""
+    for homography in trial.fresh:
+        promise = trial.rough.structure(seen.levels, homography)
+        if trial.start is None or promise > trial.promise:
+            trial.start, trial.promise = homography, promise
+            trial.is_neared = trial.is_judged = False
+    trial.fresh = []
 
 
 def _near(trial: Trial, seen: Seen) -> None:
     """Lay the candidate on roughly, from the best of its first guesses."""
-    for placement in trial.placements[:1]:
-        better = refined(trial.frame, seen.levels, placement.homography, (COARSE,))
-        if better is None:
-            continue
-        promise = compare.quick_structure(trial.frame, seen.levels, better)
-        if promise > trial.promise:
-            trial.promise = promise
-            trial.placements.insert(0, Placement(better))
+    if trial.start is None or trial.is_neared:
+        return
+    trial.is_neared = True
+    better = refined(trial.frame, seen.levels, trial.start, (COARSE,))
+    if better is None:
+        return
+    promise = trial.rough.structure(seen.levels, better)
+    if promise > trial.promise:
+        trial.start, trial.promise = better, promise
 
 
 def judge(trial: Trial, seen: Seen, same: Logistic | None = None) -> None:
     """Lay the candidate over the photo as exactly as can be, and measure how alike they are."""
+    if trial.is_judged:
+        return
+    trial.is_judged = True
     same = same or shipped().same
     for placement in _exact(trial, seen):
         over = compare.overlay(trial.frame, seen.levels, placement, seen.masks)
@@ -169,13 +176,13 @@ def _exact(trial: Trial, seen: Seen) -> list[Placement]:
     """
     pairs = align.pairs(trial.frame.features, seen.features)
     by_points = align.from_points(*pairs)
-    starts = [each.homography for each in trial.placements[:1]]
+    starts = [] if trial.start is None else [trial.start]
     starts += [by_points.homography] if by_points is not None else []
     if not starts:
         return []
 
-    def alike(homography: align.Matrix) -> float:
-        return compare.quick_structure(trial.frame, seen.levels, homography)
+    def alike(homography: Matrix) -> float:
+        return trial.rough.structure(seen.levels, homography)
 
     best = max(starts, key=alike)
     better = refined(trial.frame, seen.levels, best)

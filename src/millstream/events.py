@@ -166,6 +166,22 @@ Piece = bytes | Strip
 """One encoded event, or many that are alike."""
 
 
+class Single(Struct, frozen=True, gc=False):
+    """One event of a pattern by itself: what a step wrote between two pauses, if it was no more.
+    Steady streams are made of these, so nothing in them is for the garbage collector to look at: it
+    would stop everything for some milliseconds twice a second."""
+
+    pattern: Pattern
+    time: bytes
+    data: bytes
+
+    def filled(self, at: Position, opening: bytes, closing: bytes, *, id: bool = False) -> bytes:
+        """As a strip's; `at` is its position."""
+        pattern, data = self.pattern, self.data
+        template = b"".join((opening, pattern.before, self.time, pattern.after, closing))
+        return template % ((at, data, at) if id else (at, data))
+
+
 class Segment(Struct, gc=False, eq=False):
     """Consecutive events of one log, encoded: what one flush gathered, and one stored record.
     To its readers it never changes.
@@ -176,7 +192,7 @@ class Segment(Struct, gc=False, eq=False):
     """
 
     first: Position
-    pieces: Sequence[Piece]
+    pieces: Sequence[Piece] | Single
     last: Position = 0
     size: int = 0
     mergeable: bool = True
@@ -184,7 +200,7 @@ class Segment(Struct, gc=False, eq=False):
 
     def __post_init__(self) -> None:
         if not self.last:
-            events = self.pieces = tuple(self.pieces)
+            events = self.pieces = tuple(self.pieces)  # type: ignore[arg-type]
             self.last = self.first + len(events) - 1
             self.size = sum(map(len, events)) + len(events)  # type: ignore[arg-type]
 
@@ -196,6 +212,8 @@ class Segment(Struct, gc=False, eq=False):
         return self.pieces  # type: ignore[return-value]
 
     def _lines(self) -> list[bytes]:
+        if isinstance(self.pieces, Single):
+            return [self.pieces.filled(self.first, b"", b"")]
         lines: list[bytes] = []
         for piece in self.pieces:
             if isinstance(piece, bytes):
@@ -215,8 +233,8 @@ class Segment(Struct, gc=False, eq=False):
 
     def ndjson(self) -> bytes:
         """One envelope a line: the stored form, and the NDJSON wire."""
-        if len(self.pieces) == 1 and isinstance(strip := self.pieces[0], Strip):
-            return strip.filled(self.first, b"", b"\n")
+        if isinstance(self.pieces, Single):
+            return self.pieces.filled(self.first, b"", b"\n")
         parts: list[bytes] = []
         number = self.first
         for piece in self.pieces:

@@ -13,7 +13,7 @@ from websockets.protocol import State
 from websockets.uri import parse_uri
 
 from millstream.errors import MillstreamError, RequestError
-from millstream.events import Event, Pattern, Segment, Strip, decode, encode
+from millstream.events import Event, Pattern, Segment, Single, Strip, decode, encode
 from millstream.wire import kind, position, websocket
 from millstream.wire.dialect import Framer, Message
 from millstream.wire.ndjson import NDJSON
@@ -86,6 +86,22 @@ def test_a_segment_of_strips_is_its_events_on_every_wire(first, given):
     assert websocket.segment(segment()) == websocket.frames(lines)
     assert segment() == Segment(first, lines)
     assert segment().after(first) == Segment(first, lines).after(first)
+
+
+@given(st.integers(1, 2**53), st.text(min_size=1), json_values)
+def test_a_single_event_is_on_every_wire_what_a_strip_of_one_is(first, step, value):
+    one = strip(step, [value])
+
+    def segment(pieces: tuple[Strip] | Single) -> Segment:
+        return Segment(first, pieces, first, plain=False)
+
+    def single() -> Segment:
+        return segment(Single(one.pattern, one.time, one.data[0]))
+
+    for wire in (SSE.segment, NDJSON.segment, websocket.segment, Segment.ndjson):
+        assert wire(single()) == wire(segment((one,)))
+    assert single() == segment((one,))
+    assert single().after(first) == segment((one,)).after(first)
 
 
 @given(st.lists(events, max_size=6))

@@ -28,7 +28,7 @@ class Driven(Coroutine[Any, Any, T]):
     def send(self, value: Any) -> Any:
         """As a coroutine's."""
         journal = self._journal
-        journal.held = True
+        journal.held, journal.ahead = True, False
         try:
             waits_for = self._send(value)
         except BaseException:

@@ -5,7 +5,7 @@
 from collections.abc import Sequence
 from functools import lru_cache
 
-from millstream.events import Segment, Strip
+from millstream.events import Segment, Single
 from millstream.wire import Wire, kind, one_line, position
 
 RETRY_MS = 1000
@@ -56,12 +56,13 @@ def _opening(kind: bytes) -> bytes:
 
 def segment(events: Segment) -> bytes:
     """A whole segment. What its events have in common is framed once."""
-    if len(events.pieces) == 1 and isinstance(strip := events.pieces[0], Strip):
-        return strip.filled(events.first, _opening(strip.pattern.kind), _CLOSING, id=True)
+    pieces = events.pieces
+    if isinstance(pieces, Single):
+        return pieces.filled(events.first, _opening(pieces.pattern.kind), _CLOSING, id=True)
     parts: list[bytes] = []
     lines: list[bytes] = []
     number = events.first
-    for piece in events.pieces:
+    for piece in pieces:
         if isinstance(piece, bytes):
             lines.append(piece)
             continue

@@ -11,7 +11,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from millstream.errors import MillstreamError, RequestError
-from millstream.events import Position, Segment, encode, filled
+from millstream.events import Position, Segment, Single, encode, filled
 
 TEXT, BINARY, PING = 0x1, 0x2, 0x9
 """Opcodes (RFC 6455, section 11.8)."""
@@ -129,6 +129,9 @@ def frames(texts: Iterable[bytes]) -> bytes:
 def segment(events: Segment) -> bytes:
     """A whole segment, each event a frame. What its events have in common is not made anew for
     each of them."""
+    if isinstance(events.pieces, Single):
+        text = events.pieces.filled(events.first, b"", b"")
+        return _heads[len(text)] + text
     parts: list[bytes] = []
     number = events.first
     for piece in events.pieces:

@@ -227,7 +227,9 @@ class Processes(Struct, frozen=True):
     """A pool of processes for CPU work: `executor=Processes(workers=2, warm=load_models)`.
 
     Steps given equal values share one pool. `workers` None means one a core. `warm`, a function
-    that can be imported by name, runs once in each process before its first call.
+    that can be imported by name, runs once in each process before its first call. Numeric libraries
+    compute in one thread there, unless OMP_NUM_THREADS, OPENBLAS_NUM_THREADS or MKL_NUM_THREADS say
+    otherwise.
     """
 
     workers: int | None = None

@@ -55,6 +55,10 @@ def make(n: int) -> bytes:
     return b"x" * n
 
 
+def setting(name: str) -> str | None:
+    return os.environ.get(name)
+
+
 def pid() -> int:
     return os.getpid()
 

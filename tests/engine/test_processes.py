@@ -56,6 +56,20 @@ async def test_many_events_that_nobody_waits_for_all_arrive(pool):
     assert ear.heard == [("app.number", i) for i in range(5000)]
 
 
+async def test_numeric_libraries_compute_in_one_thread_unless_told_otherwise(monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    monkeypatch.delenv("OPENBLAS_NUM_THREADS", raising=False)
+    pool = make(1, context="spawn")
+    try:
+        told = [
+            await within(pool.run(call(steps.setting, name=f"{kind}_NUM_THREADS"), Ear()))
+            for kind in ("OMP", "OPENBLAS")
+        ]
+    finally:
+        await within(pool.aclose())
+    assert told == ["3", "1"]
+
+
 async def test_processes_stay_warm(pool):
     pids = {await within(pool.run(call(steps.pid), Ear())) for _ in range(10)}
     assert len(pids) == 1  # the second is not needed

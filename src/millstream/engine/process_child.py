@@ -27,6 +27,9 @@ ACK: Final = b"a"  # a pickle never begins with it
 END: Final = b""
 PARTIALS: Final = 8  # messages that may be on their way when a generator yields another value
 SENDS: Final = 64  # … and when a step sends an event; the parent takes those in without waiting
+ONE_CORE: Final = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+"""What numeric libraries go by when they are loaded. There is a process for each core: were each to
+compute in as many threads, these would mostly wait for one another."""
 
 Work = tuple[Callable[..., Any], dict[str, Any], Facts, str | None, float]
 
@@ -54,6 +57,8 @@ def main(connection: Connection, warm: bytes) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     Thread(target=_end_with_parent, daemon=True).start()
+    for name in ONE_CORE:
+        os.environ.setdefault(name, "1")
     try:
         if _warmed(connection, warm):
             _serve(connection)

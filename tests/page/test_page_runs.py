@@ -256,7 +256,8 @@ def test_a_cut_connection_is_read_on_from_the_cursor(
 
 def test_a_killed_server_comes_back(page: Page, chromium: Browser, tmp_path: Path) -> None:
     # a load under way when the server dies (the page's icon, even) is cut, in one of these words
-    page.expected = ["ERR_CONNECTION", "ERR_INCOMPLETE", "ERR_EMPTY", "ERR_CONTENT_LENGTH"]
+    page.expected = ["ERR_CONNECTION", "ERR_SOCKET_NOT_CONNECTED"]
+    page.expected += ["ERR_INCOMPLETE", "ERR_EMPTY", "ERR_CONTENT_LENGTH"]
     with serving(PIPELINES, tmp_path) as server:
         page.go(server.url)
         page.wait(READY)

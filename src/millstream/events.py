@@ -155,9 +155,9 @@ class Strip(Struct, gc=False):
     def filled(self, first: Position, opening: bytes, closing: bytes, *, id: bool = False) -> bytes:
         """All events, each between two templates; `id`: closing has a hole for the position."""
         pattern, data = self.pattern, self.data
-        template = b"".join((opening, pattern.before, self.time, pattern.after, closing))
         if len(data) == 1:
-            return template % ((first, data[0], first) if id else (first, data[0]))
+            return Single(pattern, self.time, data[0]).filled(first, opening, closing, id=id)
+        template = b"".join((opening, pattern.before, self.time, pattern.after, closing))
         numbers = range(first, first + len(data))
         return filled(template, numbers, data, numbers) if id else filled(template, numbers, data)
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from millstream import Millstream, Pipeline, Settings
-from millstream.cli import loading, show
+from millstream.cli import loading, texts
 from millstream.cli.board import Board
 from millstream.cli.live import Live
 from millstream.errors import SettingsError
@@ -40,8 +40,8 @@ FAILED = {"code": "c", "message": "m"}
     ],
 )
 def test_what_stays_on_the_screen(told, line):
-    assert (show.story(told) or "").startswith(line)
-    assert show.started(told) is None
+    assert (texts.story(told) or "").startswith(line)
+    assert texts.started(told) is None
 
 
 @pytest.mark.parametrize(
@@ -58,8 +58,8 @@ def test_what_stays_on_the_screen(told, line):
     ],
 )
 def test_what_only_moves(told, line):
-    assert show.started(told) == line
-    assert show.story(told) is None
+    assert texts.started(told) == line
+    assert texts.story(told) is None
 
 
 json_values = st.recursive(
@@ -71,20 +71,20 @@ json_values = st.recursive(
 
 @given(json_values, st.integers(2, 60))
 def test_short_forms_are_one_safe_line(value, width):
-    text = show.short(value, width)
+    text = texts.short(value, width)
     assert len(text) <= width
     assert text.isprintable()
 
 
 @given(json_values)
 def test_a_result_in_full_is_safe_and_the_same_value(value):
-    text = show.pretty(value)
+    text = texts.pretty(value)
     assert all(line.isprintable() for line in text.split("\n"))
     assert json.loads(text) == value
 
 
 def test_a_result_keeps_what_is_not_printable():
-    text = show.pretty("牌\u3000\x9b2J\U000e0001")
+    text = texts.pretty("牌\u3000\x9b2J\U000e0001")
     assert text == '"牌\\u3000\\u009b2J\\udb40\\udc01"'
 
 

@@ -12,7 +12,8 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Self, TextIO, TypeVar
 
 from millstream.cli.places import DEFAULT_URL
-from millstream.cli.show import View, clean, failure, pretty
+from millstream.cli.show import View
+from millstream.cli.texts import clean, failure, pretty
 
 if TYPE_CHECKING:
     from millstream.client import Client, Following

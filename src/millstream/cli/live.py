@@ -1,7 +1,7 @@
 """The live display: what is at work at the bottom, one line each; what came of it scrolls above.
 
 In the command line's room; the only file that draws with rich. What is shown is decided in
-`board` and `show`.
+`board` and `texts`.
 """
 
 from typing import Self
@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from millstream.cli.board import Board, Key, Row
-from millstream.cli.show import clean, story
+from millstream.cli.texts import clean, story
 from millstream.events import STEP_FAILED, STEP_RESULT, Event
 
 COLOURS = {STEP_RESULT: "green", STEP_FAILED: "red"}

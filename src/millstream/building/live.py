@@ -6,10 +6,12 @@ wrong, with the step, the parameter and the fix. Pure; runs nothing.
 
 from collections.abc import Collection, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, Optional, Union, get_args, get_origin
 
 from millstream import values
 from millstream.annotations import In, Nothing, Out, Stream, is_batch, is_each
+from millstream.building.places import at
 from millstream.core.graph import Arrow, Graph, Reading, Step
 from millstream.errors import PipelineError, did_you_mean
 
@@ -28,6 +30,7 @@ def live_graph(
 class _Building:
     def __init__(self, name: str, input: str | None) -> None:
         self.name, self.input = name, input
+        self._where = partial(at, name)
         self.input_type: Any = Any
         self.steps: dict[str, Step] = {}
         self.origins: dict[str, str | None] = {input: None} if input else {}
@@ -52,10 +55,6 @@ class _Building:
             live=True,
             origins=self.origins,
         )
-
-    def _where(self, step: str, parameter: str | None = None) -> str:
-        at = f", parameter {parameter!r}" if parameter else ""
-        return f"pipeline {self.name!r}, step {step!r}{at}"
 
     def place(self, draft: Step) -> None:
         """Decide one step's readings, and by whose numbers its messages go."""

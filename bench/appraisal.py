@@ -3,8 +3,8 @@ ones.
 
 Prints tables: identification of known and unknown pictures, counterfeits with ROC, time with many
 references. `--icons FOLDER` adds icons to the drawn pins (see bench/pictures.py). `--calibrate`
-fits calibration.json on other pictures and photos than the tables use; `--train` makes the
-vocabulary anew.
+fits calibration.json on other pictures and photos than the tables use (`--calibrate genuine`: that
+part of it alone); `--train` makes the vocabulary anew.
 """
 
 import argparse
@@ -21,11 +21,12 @@ from examples.pins.photographs import EASY, HARD, USUAL, Camera, blurred, photog
 from PIL import Image
 
 from bench import calibrating
-from bench.fitting import roc, share
+from bench.fitting import FALSE_ALARMS, roc, share
 from bench.likeness import different
 from bench.parts import in_parts
 from bench.pictures import drawn, halves, icons, recoloured
 from millstream_apps.appraise.recognition import (
+    Authenticity,
     Compact,
     Index,
     Match,
@@ -43,6 +44,7 @@ from millstream_apps.appraise.recognition.whole import Whole
 ROOM = Path(__file__).resolve().parents[1] / "src/millstream_apps/appraise/recognition"
 CAMERAS = {"easy": EASY, "usual": USUAL, "hard": HARD}
 Pictures = list[tuple[str, Rgba]]
+Rated = dict[str, list[Authenticity]]
 
 
 def png(picture: Rgba) -> bytes:
@@ -107,10 +109,12 @@ def show_identification(counts: Counter[str], times: list[float], camera: str) -
 
 def counterfeits(
     index: Index, pictures: Pictures, camera: Camera, seed: int, processes: int = 1
-) -> None:
-    """Genuine, recoloured and blurred: what each is rated, and the ROC of each kind."""
+) -> tuple[dict[str, Rated], Counter[str]]:
+    """Genuine, recoloured and blurred: how each is rated and what is said of it, by method and
+    kind; and how many of each kind were not matched with their pin, so not rated.
+    """
 
-    def work(at: int) -> list[tuple[str, float | None, float]]:
+    def work(at: int) -> list[tuple[str, tuple[Authenticity, Authenticity] | None]]:
         name, picture = pictures[at]
         rng = np.random.default_rng((seed, at))
         copies = {
@@ -118,37 +122,46 @@ def counterfeits(
             "recolour": recoloured(picture, rng.uniform(0.12, 0.88)),
             "blurred": blurred(picture, rng.uniform(0.009, 0.018) * max(picture.shape)),
         }
-        found: list[tuple[str, float | None, float]] = []
+        found: list[tuple[str, tuple[Authenticity, Authenticity] | None]] = []
         for kind, copy in copies.items():
             if copy is None:
                 continue
             photos = PhotoSet(photograph(copy, seed + 10 * at + len(kind), camera))
             match = identify(photos.front, index=index)
             if not isinstance(match, Match) or match.reference != name:
-                found.append((kind, None, 0.0))
+                found.append((kind, None))
                 continue
-            full, quick = (rate(photos, match, index=index).rating / 100
-                           for rate in (authenticity, quick_authenticity))  # fmt: skip
-            found.append((kind, full, quick))
+            full = authenticity(photos, match, index=index)
+            found.append((kind, (full, quick_authenticity(photos, match, index=index))))
         return found
 
-    ratings: dict[str, dict[str, list[float]]] = {"full": {}, "quick": {}}
+    rated: dict[str, Rated] = {"full": {}, "quick": {}}
     missed: Counter[str] = Counter()
     for some in in_parts(work, range(len(pictures)), processes):
-        for kind, full, quick in some:
-            if full is None:
+        for kind, verdicts in some:
+            if verdicts is None:
                 missed[kind] += 1
                 continue
-            ratings["full"].setdefault(kind, []).append(full)
-            ratings["quick"].setdefault(kind, []).append(quick)
-    print(f"\ncounterfeits (not matched, so not rated: {dict(missed)})")
-    for method, found in ratings.items():
-        for kind in ("recolour", "blurred"):
-            if found.get("genuine") and found.get(kind):
-                told = roc(found["genuine"], found[kind])
-                print(f"  {method:5} {kind:9} AUC {told.auc:.3f}; {100 * told.found:.0f} % of "
-                      f"{len(found[kind])} rated below 50, and {100 * told.false_alarms:.1f} % of "
-                      f"{len(found['genuine'])} genuine")  # fmt: skip
+            for method, verdict in zip(rated, verdicts, strict=True):
+                rated[method].setdefault(kind, []).append(verdict)
+    return rated, missed
+
+
+def show_counterfeits(rated: dict[str, Rated], missed: Counter[str], camera: str) -> None:
+    alarms = "/".join(f"{100 * part:.0f}" for part in FALSE_ALARMS)
+    print(f"\ncounterfeits, {camera} photos (not matched, so not rated: {dict(missed)})")
+    for method, found in rated.items():
+        for kind, verdicts in found.items():
+            told = Counter(verdict.authentic for verdict in verdicts)
+            auc = ""
+            if kind != "genuine" and found.get("genuine"):
+                curve = roc(*([each.rating / 100 for each in some] for some in
+                              (found["genuine"], verdicts)))  # fmt: skip
+                auc = f"; AUC {curve.auc:.3f}, found at {alarms} % false alarms: " + ", ".join(
+                    f"{100 * part:.0f} %" for part in curve.found
+                )
+            print(f"  {method:5} {kind:9} {len(verdicts)}: said genuine {told[True]}, copy "
+                  f"{told[False]}, neither {told[None]}{auc}")  # fmt: skip
 
 
 def fill(index: Index, count: int) -> None:
@@ -203,7 +216,10 @@ def main() -> int:
     words.add_argument("--seed", type=int, default=1000)
     words.add_argument("--processes", type=int, default=1, help="that share the photos")
     words.add_argument("--train", action="store_true")
-    words.add_argument("--calibrate", action="store_true")
+    words.add_argument(
+        "--calibrate", nargs="?", const="all", choices=("all", "genuine"), help="fit everything, "
+        "or only what is genuine"
+    )  # fmt: skip
     given = words.parse_args()
     cv2.setNumThreads(1)
     if given.train:
@@ -211,9 +227,12 @@ def main() -> int:
         return 0
     if given.calibrate:
         pictures = some_pictures(given, half=0, first=7_000_000)
-        written = calibrating.calibrate(
-            pictures, given.references, given.photos, given.pairs, given.processes
-        )
+        if given.calibrate == "genuine":
+            written = calibrating.calibrate_genuine(pictures[: given.pairs], given.processes)
+        else:
+            written = calibrating.calibrate(
+                pictures, given.references, given.photos, given.pairs, given.processes
+            )
         (ROOM / "calibration.json").write_bytes(written)
         return 0
     pictures = some_pictures(given, half=1, first=0)
@@ -226,8 +245,11 @@ def main() -> int:
             index, some_known, unknown, CAMERAS[camera], given.seed, given.processes
         )
         show_identification(*found, camera)
-    if given.pairs:
-        counterfeits(index, known[: given.pairs], EASY, given.seed + 5000, given.processes)
+    for camera in ("easy", "usual") if given.pairs else ():
+        found = counterfeits(
+            index, known[: given.pairs], CAMERAS[camera], given.seed + 5000, given.processes
+        )
+        show_counterfeits(*found, camera)
     if given.large:
         fill(index, given.large)
         print(f"\nfilled: {len(index)} references, {index.nbytes / 1e6:.0f} MB")

@@ -6,6 +6,7 @@ differ in colour alone say when one is nearer; genuine pins, recolours and blurr
 is genuine.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 
 import msgspec
@@ -32,8 +33,10 @@ from millstream_apps.appraise.recognition.rivals import nearer
 
 Pictures = Sequence[tuple[str, Rgba]]
 CAMERAS = (USUAL, USUAL, HARD, EASY)
-GENUINE = ("sharpness", "softness", "colour", "colour_spread", "tint", "detail")
+EDGES = ("sharpness", "softness", "blur", "resolution", "detail")
+COLOURS = ("colour", "colour_spread", "tint")
 QUICK = ("hash", "histogram")
+WRONGED = 0.01  # share of genuine pins that may be called copies
 FALSE = 0.001  # share of photos of unknown pictures that may be named: the aim is under 0.005
 SEED = 700_000  # of the photos: the tables use others
 
@@ -56,25 +59,57 @@ def calibrate(
     # a photo may be as near to the wrong one as the worst of these was to the right one
     limit = float(np.clip(1 - np.quantile(aside, 0.01) + 0.02, 0.55, 0.75))
     print(f"nearer: {np.quantile(aside, [0, 0.05, 0.5]).round(2)}; must be {limit:.2f}", flush=True)
-    full, quick, genuine = _genuine_or_not(pictures[:pairs], index, processes)
-    both = zip(full, quick, genuine, strict=True)
-    thresholds, doubtful = _limits([{**a, **b} for a, b, is_one in both
-                                    if is_one])  # fmt: skip
     positive = [row["structure"] for row, truth in zip(rows, truths, strict=True) if truth]
-    thresholds["back_pattern"], doubtful["back_pattern"] = np.quantile(
-        positive, [0.005, 0.05]
-    ).tolist()
-    found = Calibration(
+    rare, uncommon = np.quantile(positive, [0.005, 0.05]).tolist()
+    found = msgspec.structs.replace(
+        shipped(),
         same=same,
         accept=round(accept, 4),
         rival=round(max(*ahead, 1.0), 4),
         nearer=round(limit, 4),
-        genuine=fit_logistic(full, genuine, GENUINE),
-        genuine_quick=fit_logistic(quick, genuine, QUICK),
-        thresholds={name: round(value, 4) for name, value in thresholds.items()},
-        doubtful={name: round(value, 4) for name, value in doubtful.items()},
+        thresholds={"back_pattern": round(rare, 4)},
+        doubtful={"back_pattern": round(uncommon, 4)},
     )
+    return _written(_with_genuine(found, pictures[:pairs], index, processes))
+
+
+def calibrate_genuine(pictures: Pictures, processes: int = 1) -> bytes:
+    """The bytes of calibration.json, as it is but for what tells genuine pins from copies."""
+    index = Index()
+    for name, picture in pictures:
+        index.add(name, [("front", _compact(picture))])
+    return _written(_with_genuine(shipped(), pictures, index, processes))
+
+
+def _written(found: Calibration) -> bytes:
     return msgspec.json.format(msgspec.json.encode(found), indent=1) + b"\n"
+
+
+def _with_genuine(
+    found: Calibration, pictures: Pictures, index: Index, processes: int
+) -> Calibration:
+    """With what tells genuine pins from copies, fitted to photos of these pictures."""
+    rated = _genuine_or_not(pictures, index, processes)
+    print(f"genuine or not: {Counter(kind for kind, _ in rated)}", flush=True)
+
+    def fitted(names: Sequence[str], *copies: str) -> Logistic:
+        chosen = [(row, kind == "genuine") for kind, row in rated if kind in ("genuine", *copies)]
+        return fit_logistic([row for row, _ in chosen], [truth for _, truth in chosen], names)
+
+    edges, colours = fitted(EDGES, "blurred"), fitted(COLOURS, "recolour")
+    genuine = [row for kind, row in rated if kind == "genuine"]
+    chances = [edges.probability(row) * colours.probability(row) for row in genuine]
+    sure = float(np.clip(1 - np.quantile(chances, WRONGED), 0.5, 0.99))
+    thresholds, doubtful = _limits(genuine)
+    return msgspec.structs.replace(
+        found,
+        edges=edges,
+        colours=colours,
+        genuine_quick=fitted(QUICK, "blurred", "recolour"),
+        sure=round(sure, 4),
+        thresholds=found.thresholds | {name: round(each, 4) for name, each in thresholds.items()},
+        doubtful=found.doubtful | {name: round(each, 4) for name, each in doubtful.items()},
+    )
 
 
 def _compact(picture: Rgba):
@@ -165,37 +200,44 @@ def _nearer_values(
 
 def _genuine_or_not(
     pictures: Pictures, index: Index, processes: int
-) -> tuple[list[dict[str, float]], list[dict[str, float]], list[bool]]:
-    """Full and quick measurements of photographed genuine pins, recolours and blurred copies."""
+) -> list[tuple[str, dict[str, float]]]:
+    """All measurements of photographed genuine pins, recolours and blurred copies, each with its
+    kind. Two of the genuine to each copy: neither is likelier beforehand.
+    """
 
-    def work(at: int) -> list[tuple[dict[str, float], dict[str, float], bool]]:
+    def work(at: int) -> list[tuple[str, dict[str, float]]]:
         name, picture = pictures[at]
         rng = np.random.default_rng((6, at))
-        sigma = rng.uniform(0.007, 0.02) * max(picture.shape)
         found = []
-        for copy in (
-            picture,
-            recoloured(picture, rng.uniform(0.08, 0.92)),
-            blurred(picture, sigma),
-        ):
-            if copy is None:
-                continue
-            seed = SEED + 40_000 + int(rng.integers(1_000_000))
-            photo = decode(photograph(copy, seed, (EASY, USUAL)[at % 2]))
-            seen = look(photo)
-            trial = trials.of_slot(index.slots(name, "front")[0], seen, index)
-            if trial.overlay is None or trial.probability < shipped().accept / 2:
-                continue
-            geometry = geometry_of(trial, seen, "front")
-            full = genuine_measures(photo, geometry, name, index)
-            quick = quick_measures(trial.frame, levels(photo.rgb), to_pixels(geometry, photo))
-            found.append((full, quick, copy is picture))
+        for camera in (EASY, USUAL):
+            sigma = rng.uniform(0.007, 0.02) * max(picture.shape)
+            for kind, copy in (
+                ("genuine", picture),
+                ("genuine", picture),
+                ("recolour", recoloured(picture, rng.uniform(0.08, 0.92))),
+                ("blurred", blurred(picture, sigma)),
+            ):
+                if copy is None:
+                    continue
+                seed = SEED + 40_000 + int(rng.integers(1_000_000))
+                row = _rated(photograph(copy, seed, camera), name, index)
+                if row is not None:
+                    found.append((kind, row))
         return found
 
-    found = [each for some in in_parts(work, range(len(pictures)), processes) for each in some]
-    return [full for full, _, _ in found], [quick for _, quick, _ in found], [
-        is_one for _, _, is_one in found
-    ]  # fmt: skip
+    return [each for some in in_parts(work, range(len(pictures)), processes) for each in some]
+
+
+def _rated(data: bytes, name: str, index: Index) -> dict[str, float] | None:
+    """What is measured of a photo laid on its reference; None where it would not be matched."""
+    photo = decode(data)
+    seen = look(photo)
+    trial = trials.of_slot(index.slots(name, "front")[0], seen, index)
+    if trial.overlay is None or trial.probability < shipped().accept:
+        return None
+    geometry = geometry_of(trial, seen, "front")
+    quick = quick_measures(trial.frame, levels(photo.rgb), to_pixels(geometry, photo))
+    return {**genuine_measures(photo, geometry, name, index), **quick}
 
 
 def _limits(rows: Rows) -> tuple[dict[str, float], dict[str, float]]:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from millstream_apps.appraise.recognition.calibration import Logistic
 
 Rows = Sequence[dict[str, float]]
+FALSE_ALARMS = (0.0, 0.02, 0.05, 0.1)
 
 
 def fit_logistic(
@@ -43,23 +44,19 @@ def table(rows: Rows, names: Sequence[str]) -> NDArray[Any]:
 
 @dataclass(frozen=True)
 class Roc:
-    """`auc`; and at the threshold where `false_alarms` of the genuine are called counterfeit, how
-    many counterfeits are found.
-    """
+    """`auc`; and which share of the counterfeits is rated below all genuine ones but a share of
+    FALSE_ALARMS, for each of these."""
 
     auc: float
-    threshold: float
-    false_alarms: float
-    found: float
+    found: tuple[float, ...]
 
 
-def roc(genuine: Sequence[float], counterfeit: Sequence[float], threshold: float = 0.5) -> Roc:
-    """Of probabilities of being genuine."""
+def roc(genuine: Sequence[float], counterfeit: Sequence[float]) -> Roc:
+    """Of ratings, higher for the genuine."""
     good, bad = np.array(genuine), np.array(counterfeit)
     higher = (good[:, None] > bad[None]).mean() + 0.5 * (good[:, None] == bad[None]).mean()
-    return Roc(
-        float(higher), threshold, float((good < threshold).mean()), float((bad < threshold).mean())
-    )
+    limits = np.quantile(good, FALSE_ALARMS, method="lower")
+    return Roc(float(higher), tuple(float((bad < limit).mean()) for limit in limits))
 
 
 def share(count: int, total: int) -> str:

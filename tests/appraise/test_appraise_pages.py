@@ -115,6 +115,14 @@ def test_what_was_not_measured_is_no_verdict():
         0,
     )
     assert found.reason == "no_evidence"
+    unclear = verdict(Authenticity(None, 45.0, 0.55, EVIDENCE, "full", "too soft"))
+    assert (unclear.verdict, unclear.authentic, unclear.authenticity_rating) == (
+        "undetermined",
+        None,
+        None,
+    )
+    assert (unclear.reason, unclear.note) == ("unclear", "No verdict: too soft")
+    assert unclear.evidence == EVIDENCE  # what was measured is shown all the same
     measured = verdict(Authenticity(False, 12.345, 0.87655, EVIDENCE, "quick"))
     assert (measured.verdict, measured.authentic) == ("not_authentic", False)
     assert (measured.authenticity_rating, measured.confidence) == (12.3, 0.8766)

@@ -240,7 +240,7 @@ def test_a_link_opens_its_run_and_an_unknown_one_says_so(page: Page, server: Ser
 def test_a_cut_connection_is_read_on_from_the_cursor(
     page: Page, server: Server, wire: Wire
 ) -> None:
-    page.expected = ["ERR_CONNECTION", "ERR_INCOMPLETE", "ERR_EMPTY", "ERR_CONTENT_LENGTH"]
+    page.expected = ["net::ERR_"]
     page.go(wire.open(server.port))
     page.wait(READY)
     choose(page, "words", "one three five")
@@ -255,9 +255,7 @@ def test_a_cut_connection_is_read_on_from_the_cursor(
 
 
 def test_a_killed_server_comes_back(page: Page, chromium: Browser, tmp_path: Path) -> None:
-    # a load under way when the server dies (the page's icon, even) is cut, in one of these words
-    page.expected = ["ERR_CONNECTION", "ERR_SOCKET_NOT_CONNECTED"]
-    page.expected += ["ERR_INCOMPLETE", "ERR_EMPTY", "ERR_CONTENT_LENGTH"]
+    page.expected = ["net::ERR_"]  # what is under way when the server dies: the page's icon, even
     with serving(PIPELINES, tmp_path) as server:
         page.go(server.url)
         page.wait(READY)

@@ -20,6 +20,7 @@ from millstream_apps.appraise.recognition import Index, PhotoError, PhotoSet
 from millstream_apps.appraise.recognition.models import (
     VIEWS,
     Authenticity,
+    Evidence,
     Geometry,
     Identification,
     Match,
@@ -143,6 +144,8 @@ def verdict(found: Authenticity) -> Verdict:
         return no_verdict(
             "no_evidence", "no difference to the reference could be measured", found.method
         )
+    if found.authentic is None:
+        return no_verdict("unclear", found.note, found.method, found.evidence)
     note = found.note or None
     if found.method == "quick" and note is None:
         note = "Quick check: picture hash and colour only"
@@ -164,8 +167,13 @@ def undetermined(identification: Identified) -> Verdict:
     return no_verdict(abstention.reason, abstention.message, "none")
 
 
-def no_verdict(reason: str, why: str, method: Literal["full", "quick", "none"]) -> Verdict:
-    """Nothing in the place of numbers, and why."""
+def no_verdict(
+    reason: str,
+    why: str,
+    method: Literal["full", "quick", "none"],
+    evidence: tuple[Evidence, ...] = (),
+) -> Verdict:
+    """Nothing in the place of numbers, and why; with what was measured all the same."""
     return Verdict(
         verdict="undetermined",
         authentic=None,
@@ -174,6 +182,7 @@ def no_verdict(reason: str, why: str, method: Literal["full", "quick", "none"]) 
         method=method,
         note=f"No verdict: {why}",
         reason=reason,
+        evidence=evidence,
     )
 
 

@@ -1,16 +1,19 @@
 """Authenticity: what differs between a photographed pin and the reference that it was matched with.
 
-Each difference is measured and shown. The measurements together give the probability that the pin
-is genuine, by logistic regression over photos of genuine pins, recoloured ones and blurred copies
-(see calibration). Nothing is said of what a photo cannot show: weight, sound, the metal itself.
+Each difference is measured and shown. Copies are looked for in two ways, each by logistic
+regression over photos of genuine pins and of such copies (see calibration): edges softer than the
+photo's own size and focus explain, as of a copy made from a picture, and colours other than the
+light explains. The pin is genuine if neither is found. Where that is not sure either way, as in a
+small or soft photo, no word is said. Nothing is said of what a photo cannot show: weight, sound,
+the metal itself.
 """
 
 import numpy as np
 
 from millstream_apps.appraise.recognition import trials
-from millstream_apps.appraise.recognition.align import Placement, levels
+from millstream_apps.appraise.recognition.align import Placement, levels, side_in_photo
 from millstream_apps.appraise.recognition.calibration import shipped
-from millstream_apps.appraise.recognition.compare import Overlay, cell_means, measures, overlay
+from millstream_apps.appraise.recognition.compare import Overlay, lab, measures, overlay
 from millstream_apps.appraise.recognition.evidence import evidence
 from millstream_apps.appraise.recognition.frame import SIDE
 from millstream_apps.appraise.recognition.index import Index
@@ -30,6 +33,9 @@ from millstream_apps.appraise.recognition.sharpness import sharpness
 QUICK_NOTE = (
     "Compared by colour and overall form alone: soft edges and small details were not looked at."
 )
+UNCLEAR_NOTE = (
+    "what was measured does not settle it; a larger, sharper photo in even light tells more"
+)
 
 
 def authenticity(photos: PhotoSet, match: Match, *, index: Index) -> Authenticity:
@@ -40,7 +46,10 @@ def authenticity(photos: PhotoSet, match: Match, *, index: Index) -> Authenticit
     picture = decode(_photo(photos, geometry.view), geometry.view)
     values = genuine_measures(picture, geometry, match.reference, index)
     calibration = shipped()
-    chance = calibration.genuine.probability(values)
+    edges = calibration.edges.probability(values)
+    if values["resolution"] > calibration.thresholds["resolution"]:
+        edges = 0.5  # too small to be judged by its edges
+    chance = edges * calibration.colours.probability(values)
     shown = [evidence(name, value, geometry.view) for name, value in values.items()
              if name in calibration.thresholds]  # fmt: skip
     shown = [each for each in shown if each is not None]
@@ -76,13 +85,16 @@ def genuine_measures(
     over = overlay(frame, photo, placement, masks_of(picture))
     alike = measures(over)
     edges = sharpness(frame, photo, homography, over.weight)
+    half, tenth = _shifts(over)
     return {
         "geometry": 100 * geometry.residual,
         "outline": 100 * (1 - alike["overlap"]) if alike["overlap"] >= 0 else 0.0,
         "sharpness": edges.inside,
         "softness": min(edges.against_outline, 1.5),
-        "colour": alike["colour"],
-        "colour_spread": _spread(over),
+        "blur": edges.blur,
+        "resolution": SIDE / side_in_photo(homography),
+        "colour": half,
+        "colour_spread": tenth,
         "tint": over.corrected[1],
         "detail": 1 - alike["worst"],
     }
@@ -95,10 +107,16 @@ def to_pixels(geometry: Geometry, picture: Picture) -> np.ndarray:
     return np.diag([width, width, 1.0]) @ unit @ np.diag([1 / SIDE, 1 / SIDE, 1.0])
 
 
-def _spread(over: Overlay) -> float:
-    """The difference of colour in the tenth of the pin where it is greatest, by cells."""
-    means = cell_means(over.difference, over.weight)
-    return float(np.percentile(means, 90)) if means.size else 0.0
+def _shifts(over: Overlay) -> tuple[float, float]:
+    """How far colours are from the reference's, in the a and b of CIE Lab (glare changes lightness
+    most): of half of the pin more than the first, of a tenth of it more than the second.
+    """
+    apart = lab(over.corrected[0])[..., 1:] - lab(over.frame)[..., 1:]
+    seen = np.linalg.norm(apart, axis=2)[over.weight > 0]
+    if not seen.size:
+        return 0.0, 0.0
+    half, tenth = np.quantile(seen, (0.5, 0.9))
+    return float(half), float(tenth)
 
 
 def _reverse(photo: bytes, reference: str, index: Index) -> tuple[float, Evidence] | None:
@@ -116,13 +134,16 @@ def _reverse(photo: bytes, reference: str, index: Index) -> tuple[float, Evidenc
 
 
 def _verdict(chance: float, shown: list[Evidence], quick: bool = False) -> Authenticity:
+    confidence = max(chance, 1 - chance)
+    clear = confidence >= shipped().sure
+    notes = [] if clear else [UNCLEAR_NOTE]
     return Authenticity(
-        authentic=chance >= 0.5,
+        authentic=chance >= 0.5 if clear else None,
         rating=round(100 * chance, 1),
-        confidence=round(max(chance, 1 - chance), 4),
+        confidence=round(confidence, 4),
         evidence=tuple(shown),
         method="quick" if quick else "full",
-        note=QUICK_NOTE if quick else "",
+        note=". ".join([*notes, QUICK_NOTE] if quick else notes),
     )
 
 

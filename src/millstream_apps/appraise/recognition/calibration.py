@@ -32,17 +32,21 @@ class Calibration(Struct, frozen=True):
     """`same`: whether a photo shows a reference. `accept`: the probability from which that is said;
     `rival`: by how much in log-odds a second reference may be less likely than the first one and is
     still compared with it, and `nearer`: how much nearer to the first one the photo must then be
-    (0.5 is halfway). `genuine`, `genuine_quick`: whether a
-    matched pin is genuine, from all evidence and from the cheap part of it. `thresholds`: from
-    which value on evidence differs, by its name, and `doubtful`: from which it is doubtful.
+    (0.5 is halfway). `edges`, `colours`: whether a
+    matched pin is genuine rather than a soft copy, and rather than one in other colours;
+    `genuine_quick`: whether it is genuine, from the cheap part of the evidence. `sure`: the
+    confidence from which either is said. `thresholds`: from which value on evidence differs, by its
+    name, and `doubtful`: from which it is doubtful.
     """
 
     same: Logistic
     accept: float
     rival: float
     nearer: float
-    genuine: Logistic
+    edges: Logistic
+    colours: Logistic
     genuine_quick: Logistic
+    sure: float
     thresholds: dict[str, float]
     doubtful: dict[str, float]
 

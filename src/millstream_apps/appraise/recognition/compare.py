@@ -200,13 +200,6 @@ def _relative(energy: Plane, weight: Plane) -> Plane:
     return np.sqrt(np.sqrt(np.clip(energy / max(top, 4.0), 0, 1))) * (energy > 0.01 * top)
 
 
-def cell_means(values: Plane, weight: Plane) -> NDArray[Any]:
-    """The mean of each cell that can mostly be compared."""
-    counts = _cell_sums(weight)
-    known = counts > 0.4 * (FINE / CELLS) ** 2
-    return _cell_sums(values * weight)[known] / counts[known]
-
-
 def _cell_sums(values: Plane) -> NDArray[Any]:
     size = FINE // CELLS
     return values.reshape(CELLS, size, CELLS, size).sum(axis=(1, 3)).astype(np.float64)

@@ -33,11 +33,19 @@ KINDS: dict[str, Kind] = {
         "Inside and outline are equally sharp.",
         "The inside is softer than the outline.",
         "The inside is much softer than the outline, as in a copy made from a picture.")),
-    "colour": Kind("Colour", "CIE76, mean", True, (
+    "blur": Kind("Blur inside", "% of the side", True, (
+        "Fine lines are as fine as in the reference.",
+        "Fine lines are blurred a little.",
+        "Fine lines are blurred: by the camera, or as in a copy made from a picture.")),
+    "resolution": Kind("Smallness in the photo", "pixels of the reference in one", True, (
+        "The pin is large enough to judge its edges.",
+        "The pin is small in the photo: little can be said of its edges.",
+        "The pin is too small in the photo to judge its edges.")),
+    "colour": Kind("Colour", "CIELAB a, b: median", True, (
         "Colours agree once the light is allowed for.",
         "Colours differ somewhat, more than the light explains.",
         "Colours differ.")),
-    "colour_spread": Kind("Colour where it differs most", "CIE76, 90 % of cells", True, (
+    "colour_spread": Kind("Colour where it differs most", "CIELAB a, b: 90 % below", True, (
         "No part has another colour.",
         "One part's colour is a little off.",
         "At least one part has another colour.")),

@@ -97,11 +97,12 @@ class Authenticity(Struct, frozen=True):
     """How near the photographed pin is to the reference.
 
     `rating` 0-100: the calibrated probability that it is genuine, in percent. `confidence` 0-1: the
-    probability that `authentic` is the right word. `method`: `full`, or `quick` for the cheaper
-    way.
+    probability that the likelier of both words is the right one. `authentic`: that word, or None
+    where it is not sure enough to be said; `note` then says why. `method`: `full`, or `quick` for
+    the cheaper way.
     """
 
-    authentic: bool
+    authentic: bool | None
     rating: float
     confidence: float
     evidence: tuple[Evidence, ...]

@@ -54,7 +54,7 @@ lint: $(VENV)/dev.stamp ## ruff and pyright
 # Questions 1, 2 and 8 in full ask Gradio; the short form does not wait for it.
 ASKS_GRADIO := $(if $(QUICK),,$(foreach each,1 2 8,$(findstring $(each),$(or $(ONLY),$(each)))))
 
-bench: $(VENV)/run.stamp $(PEERS)/peers.stamp $(if $(strip $(ASKS_GRADIO)),$(GRADIO)/peers.stamp) ## compare with peers (ONLY=1,5: some questions; QUICK=1: under 2 minutes)
+bench: $(VENV)/run.stamp $(PEERS)/peers.stamp $(if $(strip $(ASKS_GRADIO)),$(GRADIO)/peers.stamp) ## compare with peers (ONLY=1,3-highest: some questions; QUICK=1: under 2 minutes)
 	@$(BIN)/python -m bench $(if $(ONLY),--only $(ONLY)) $(if $(QUICK),--quick) $(if $(MIDDLE),--middle) $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(AMONG),--among "$(AMONG)")
 
 lock: ## renew requirements/*.txt (needs uv)

@@ -7,6 +7,7 @@ import threading
 from pathlib import Path
 
 import pytest
+from bench.__main__ import chosen
 from bench.client import Load, get
 from bench.contest import Options, Table
 from bench.machine import ROOT
@@ -14,7 +15,7 @@ from bench.programs import compiler
 from bench.report import as_markdown
 from bench.server import Broken
 
-from bench import appends, streams
+from bench import appends, fanout, steady, streams
 
 needs_cc = pytest.mark.skipif(compiler() is None, reason="the load client is C: needs cc")
 pytestmark = [needs_cc, pytest.mark.skipif(sys.platform != "linux", reason="epoll, /proc")]
@@ -63,7 +64,13 @@ def test_the_command_says_what_questions_there_are() -> None:
     words = [sys.executable, "-m", "bench", "--only", "99"]
     done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 2
-    assert "there is no question 99" in done.stderr
+    assert "there is no question 99; there are 1-streams, 2-steady" in done.stderr
+
+
+def test_questions_and_their_parts_are_asked_by_name() -> None:
+    assert chosen("2") == [steady.ask, steady.ask_highest]
+    assert chosen("3-highest, 1") == [streams.ask, fanout.ask_highest]
+    assert len(chosen("")) == 11
 
 
 def event(seq: int, type: str = "step.partial") -> str:

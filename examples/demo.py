@@ -121,8 +121,10 @@ async def appraise(client: Client, photo: Path) -> int:
 
 def _verdict(found: dict[str, Any]) -> str:
     rating = found["authenticityRating"]
-    said = "" if rating is None else f", rating {rating:.0f} of 100"
-    return f"{found['verdict']}{said}, confidence {found['confidence']:.2f}"
+    if rating is None:
+        return found["note"]
+    said = found["verdict"].replace("_", " ")
+    return f"{said}, rating {rating:.0f} of 100, confidence {found['confidence']:.2f}"
 
 
 def _price(found: dict[str, Any]) -> str:

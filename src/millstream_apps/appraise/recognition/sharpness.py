@@ -31,6 +31,7 @@ FINE = (0.9, 1.4, 2.2)  # sigmas at which gradients are set against those at STR
 BLURS = (0.0, 0.4, 0.8, 1.2, 1.6, 2.0, 2.5, 3.0, 3.5, 4.0, 4.5, 5.0, 6.0, 7.0)  # sigmas, tried
 STEPS = np.linspace(BLURS[0], BLURS[-1], 141)  # between which they are interpolated
 NEAR = np.ones((7, 7), np.uint8)  # of an edge: what belongs to it
+FEW = 40  # pixels of edges: with fewer nothing is said
 CALM = 80  # pixels without edges from which noise can be told
 
 
@@ -65,7 +66,7 @@ def sharpness(frame: Frame, photo: Levels, homography: Matrix, visible: Plane) -
     chosen = strength[inner > 0]
     level = float(np.percentile(chosen, EDGES)) if chosen.size else 0.0
     edges = (strength >= max(level, 1.0)) & (inner > 0)
-    if int(edges.sum()) < 40:
+    if int(edges.sum()) < FEW:
         return Sharpness(1.0, _outline(seen, mask, shown), 0.0)
     ratio = _steepness(seen, normals, edges) / max(_steepness(own, normals, edges), 1e-3)
     drawn = (strength > max(0.15 * level, 0.4)).astype(np.uint8)
@@ -112,7 +113,7 @@ def _outline(seen: Plane, mask: Plane, shown: Plane) -> float | None:
     # the place of the outline, not glare within it, decides what may be looked at
     near = cv2.dilate(shown, np.ones((9, 9), np.uint8)) > 0
     rim = (cv2.morphologyEx(mask, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8)) > 0) & near
-    if int(rim.sum()) < 40:
+    if int(rim.sum()) < FEW:
         return None
     normals = _normals(step)
     ratio = _steepness(seen, normals, rim) / max(_steepness(step, normals, rim), 1e-3)

@@ -157,7 +157,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--once", action="store_true", help="end after it")
     once = parser.parse_args().once
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # its server ends with it, as by Ctrl-C
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # its server ends, as by Ctrl-C
     with tempfile.TemporaryDirectory(prefix="millstream-demo-") as name, site() as pages:
         folder, port = Path(name), free_port(int(os.environ.get("PORT", PORT)))
         store, url = f"sqlite:///{folder}/millstream.db", f"http://127.0.0.1:{port}"

@@ -11,7 +11,7 @@ from sqlalchemy.schema import CreateTable
 
 from millstream import NotFound
 from millstream_apps.appraise.records import STATES, Entry, Records, pin_of
-from millstream_apps.appraise.tables import metadata, open_database
+from millstream_apps.appraise.tables import engine_of, metadata
 
 
 def entry(run, **more):
@@ -95,7 +95,7 @@ class Model(RuleBasedStateMachine):
 
     @initialize()
     def begin(self):
-        open_database.cache_clear()
+        engine_of.cache_clear()
         self.records = Records("sqlite://")
         self.runs, self.states, self.said = {}, {}, {}
 

@@ -14,7 +14,7 @@ from sqlalchemy.exc import IntegrityError
 
 from millstream import NotFound
 from millstream_apps.appraise.recognition.models import View
-from millstream_apps.appraise.tables import analyses, feedback, open_database, pages
+from millstream_apps.appraise.tables import analyses, engine_of, feedback, pages
 
 Agreement = Literal["agree", "disagree"]
 State = Literal["provisional", "confirmed", "disputed"]
@@ -78,7 +78,7 @@ class Records:
     """The analyses in the database at `url`. Owner None: of everybody (nobody logs in)."""
 
     def __init__(self, url: str) -> None:
-        self._engine = open_database(url)
+        self._engine = engine_of(url)
 
     # --- an analysis --------------------------------------------------------------------------
 

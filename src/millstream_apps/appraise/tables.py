@@ -4,8 +4,6 @@ The catalogue has tables of its own, which may stand in the same database.
 """
 
 from functools import lru_cache
-from pathlib import Path
-from typing import Any
 
 from sqlalchemy import (
     JSON,
@@ -19,10 +17,9 @@ from sqlalchemy import (
     String,
     Table,
     Text,
-    create_engine,
-    event,
-    make_url,
 )
+
+from millstream_apps.appraise.database import open_database
 
 metadata = MetaData()
 
@@ -71,22 +68,6 @@ pages = Table(
 
 
 @lru_cache(maxsize=8)
-def open_database(url: str) -> Engine:
+def engine_of(url: str) -> Engine:
     """The process's one engine for this database, tables made."""
-    parts = make_url(url)
-    sqlite = parts.get_backend_name() == "sqlite"
-    if sqlite and parts.database and parts.database != ":memory:":
-        Path(parts.database).parent.mkdir(parents=True, exist_ok=True)
-    engine = create_engine(parts, pool_pre_ping=not sqlite)
-    if sqlite:
-        event.listen(engine, "connect", _prepare_sqlite)
-    metadata.create_all(engine)
-    return engine
-
-
-def _prepare_sqlite(connection: Any, _: object) -> None:
-    cursor = connection.cursor()
-    cursor.execute("PRAGMA journal_mode=WAL")  # readers do not wait for a writer
-    cursor.execute("PRAGMA busy_timeout=10000")
-    cursor.execute("PRAGMA foreign_keys=ON")
-    cursor.close()
+    return open_database(url, metadata)

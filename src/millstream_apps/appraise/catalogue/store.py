@@ -10,18 +10,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, Self
 
-from sqlalchemy import (
-    Connection,
-    Engine,
-    create_engine,
-    delete,
-    event,
-    func,
-    insert,
-    select,
-    update,
-)
-from sqlalchemy.engine import make_url
+from sqlalchemy import Connection, Engine, delete, func, insert, select, update
 from sqlalchemy.exc import ArgumentError, IntegrityError, SQLAlchemyError
 
 from millstream_apps.appraise.catalogue import importing
@@ -46,6 +35,7 @@ from millstream_apps.appraise.catalogue.schema import (
     state,
     to_columns,
 )
+from millstream_apps.appraise.database import make_row, open_database
 from millstream_apps.appraise.recognition import Index, View
 from millstream_apps.appraise.recognition.frame import frame_of
 from millstream_apps.appraise.recognition.index import compact
@@ -216,29 +206,14 @@ def photos_table() -> Any:
 
 def _open(url: str) -> Engine:
     try:
-        parsed = make_url(url)
-        if parsed.get_backend_name() == "sqlite" and parsed.database not in (None, "", ":memory:"):
-            Path(str(parsed.database)).parent.mkdir(parents=True, exist_ok=True)
-        engine = create_engine(parsed)
-        if parsed.get_backend_name() == "sqlite":
-            event.listen(engine, "connect", _prepare_sqlite)
-        metadata.create_all(engine)
-        with engine.begin() as connection:
-            if connection.execute(select(state.c.only)).first() is None:
-                connection.execute(insert(state), {"only": 1, "version": 0})
+        engine = open_database(url, metadata)
+        make_row(engine, state, {"only": 1, "version": 0})
     except (ArgumentError, SQLAlchemyError, ImportError, OSError) as problem:
         shown = url.partition("://")[0]
         raise CatalogueError(
             f"catalogue database ({shown}): cannot be opened: {problem}"
         ) from problem
     return engine
-
-
-def _prepare_sqlite(connection: Any, _: object) -> None:
-    cursor = connection.cursor()
-    for pragma in ("journal_mode=WAL", "foreign_keys=ON", "busy_timeout=10000"):
-        cursor.execute(f"PRAGMA {pragma}")
-    cursor.close()
 
 
 def _photo_rows(given: Sequence[tuple[View, bytes]]) -> list[dict[str, Any]]:

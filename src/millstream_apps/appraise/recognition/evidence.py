@@ -37,7 +37,7 @@ KINDS: dict[str, Kind] = {
         "Fine lines are as fine as in the reference.",
         "Fine lines are blurred a little.",
         "Fine lines are blurred: by the camera, or as in a copy made from a picture.")),
-    "resolution": Kind("Smallness in the photo", "pixels of the reference in one", True, (
+    "resolution": Kind("Smallness in the photo", "reference pixels a pixel", True, (
         "The pin is large enough to judge its edges.",
         "The pin is small in the photo: little can be said of its edges.",
         "The pin is too small in the photo to judge its edges.")),

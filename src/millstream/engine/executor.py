@@ -19,7 +19,7 @@ from millstream.context import Context, Facts
 from millstream.errors import StepError
 
 BLOCKED: Final = 0.1  # seconds that a synchronous inline call may hold the event loop unremarked
-BREATH: Final = 128  # partials after which an inline generator lets the loop do other things
+BREATH: Final = 256  # partials after which an inline generator lets the loop do other things
 _END: Final = object()
 
 
